@@ -1,0 +1,2 @@
+//! Pyrgos.
+fn main() {}
