@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use super::cid::{Cid, CidError};
 
@@ -138,6 +139,11 @@ pub trait ToCbor {
     fn to_bytes(&self) -> Vec<u8> {
         self.to_cbor().encode()
     }
+
+    /// The canonical bytes of a structure that holds secrets, wiped when dropped.
+    fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.to_bytes())
+    }
 }
 
 /// A structure that can be read from CBOR. Unknown keys are ignored (`spec/01` §1.3).
@@ -172,6 +178,11 @@ impl Value {
     /// A byte string with a copy of `bytes`.
     pub fn bytes(bytes: impl AsRef<[u8]>) -> Value {
         Value::Bytes(Bytes::copy_from_slice(bytes.as_ref()))
+    }
+
+    /// A byte string with a copy of `bytes` that is wiped when its last user drops it.
+    pub fn secret_bytes(bytes: impl AsRef<[u8]>) -> Value {
+        Value::Bytes(Bytes::from_owner(Zeroizing::new(bytes.as_ref().to_vec())))
     }
 
     /// A text.
