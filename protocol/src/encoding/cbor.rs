@@ -346,7 +346,10 @@ impl Value {
     /// A byte string of exactly `N` bytes.
     pub fn as_array<const N: usize>(&self, structure: &'static str) -> Result<[u8; N], DecodeError> {
         let bytes = self.as_bytes()?;
-        bytes.as_ref().try_into().map_err(|_| DecodeError::invalid(structure, format!("{} bytes instead of {N}", bytes.len())))
+        bytes
+            .as_ref()
+            .try_into()
+            .map_err(|_| DecodeError::invalid(structure, format!("{} bytes instead of {N}", bytes.len())))
     }
 
     /// The text, or a type error.
