@@ -16,6 +16,7 @@
 //! | [`pow`] | proofs of work |
 //! | [`totp`] | time-based one-time codes |
 //! | [`fingerprint`] | what two friends compare |
+//! | `locked` | memory for secrets that are held for long (native only) |
 //! | [`random`] | the source of randomness that generators take |
 //!
 //! Secret types are wiped when dropped and print `..` instead of their content.
@@ -27,6 +28,8 @@ pub mod fingerprint;
 pub mod hash;
 pub mod hybrid;
 pub mod kem;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod locked;
 pub mod password;
 pub mod pow;
 pub mod random;

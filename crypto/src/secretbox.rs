@@ -28,6 +28,8 @@ mod sodium;
 use rustcrypto as backend;
 #[cfg(not(target_arch = "wasm32"))]
 use sodium as backend;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use sodium::init as init_sodium;
 
 /// How many bytes a sealed message is longer than its plaintext: the tag.
 pub const OVERHEAD: usize = 16;

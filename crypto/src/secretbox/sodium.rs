@@ -1,6 +1,6 @@
 //! The native backend, libsodium.
 //!
-//! This is the only unsafe code of the crate. Its argument: libsodium's detached secretbox reads and writes exactly
+//! Beside `locked`, this is the only unsafe code of the crate. Its argument: libsodium's detached secretbox reads and writes exactly
 //! `mlen` bytes at `c` and `m`, 16 at `mac`, 24 at `n` and 32 at `k`, and keeps none of the pointers. Each of them comes
 //! from a reference to an array of that size or to a slice of that length, alive during the call. Input and output may
 //! be the same buffer by libsodium's documentation. A slice is at most `isize::MAX` long, below libsodium's own limit.
@@ -14,7 +14,7 @@ use crate::Error;
 
 /// Lets libsodium choose its code for this processor, once. Where it fails (it found no randomness, which nothing here
 /// asks it for), secretbox still works with portable code, so the result does not matter.
-fn init() {
+pub(crate) fn init() {
     static INIT: Once = Once::new();
     INIT.call_once(|| {
         // SAFETY: takes no arguments and may be called from any thread; `Once` keeps it to one call.
