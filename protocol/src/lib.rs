@@ -9,3 +9,4 @@
 
 pub mod encoding;
 pub mod keys;
+pub mod merkle;

@@ -1,0 +1,4 @@
+//! The mutable Merkle layer: blocks and the tokens that guard them, signed pointers, writer data, the CHAMP and commits
+//! of several writers (`spec/02`).
+
+pub mod bat;
