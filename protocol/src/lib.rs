@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod encoding;
 pub mod keys;
 pub mod merkle;
