@@ -106,12 +106,7 @@ impl fmt::Debug for PublicKey {
 ///
 /// # Errors
 /// [`Error::LowOrder`] if the recipient's key is of low order: everyone could read the message.
-pub fn seal(
-    plain: &[u8],
-    nonce: &Nonce,
-    recipient: &PublicKey,
-    sender: &SecretKey,
-) -> Result<Vec<u8>, Error> {
+pub fn seal(plain: &[u8], nonce: &Nonce, recipient: &PublicKey, sender: &SecretKey) -> Result<Vec<u8>, Error> {
     let key = shared_key(recipient, sender)?;
     let mut message = Vec::with_capacity(plain.len() + OVERHEAD);
     message.extend_from_slice(&[0; secretbox::OVERHEAD]);
@@ -128,11 +123,7 @@ pub fn seal(
 /// [`Error::TooShort`] below 40 bytes, [`Error::LowOrder`] if the sender's key is of low order (anyone could have
 /// written the message), [`Error::Decrypt`] for other keys or changed bytes.
 pub fn open(message: &[u8], sender: &PublicKey, recipient: &SecretKey) -> Result<Vec<u8>, Error> {
-    let too_short = Error::TooShort {
-        what: "the boxed message",
-        minimum: OVERHEAD,
-        actual: message.len(),
-    };
+    let too_short = Error::TooShort { what: "the boxed message", minimum: OVERHEAD, actual: message.len() };
     if message.len() < OVERHEAD {
         return Err(too_short);
     }
@@ -145,7 +136,5 @@ fn shared_key(public: &PublicKey, secret: &SecretKey) -> Result<Key, Error> {
     if !shared.was_contributory() {
         return Err(Error::LowOrder);
     }
-    Ok(Key::from_bytes(*secretbox::rustcrypto::hsalsa20(
-        shared.as_bytes(),
-    )))
+    Ok(Key::from_bytes(*secretbox::rustcrypto::hsalsa20(shared.as_bytes())))
 }

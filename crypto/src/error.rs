@@ -74,11 +74,7 @@ pub enum Error {
 
 /// Reads exactly `N` bytes of `what`.
 pub(crate) fn exactly<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], Error> {
-    bytes.try_into().map_err(|_| Error::Length {
-        what,
-        expected: N,
-        actual: bytes.len(),
-    })
+    bytes.try_into().map_err(|_| Error::Length { what, expected: N, actual: bytes.len() })
 }
 
 /// Lower case hex of public bytes, for `Debug`.

@@ -30,18 +30,12 @@ pub struct SecretKey {
 impl SecretKey {
     /// A fresh random key.
     pub fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        Self {
-            curve: boxes::SecretKey::generate(rng),
-            kem: kem::SecretKey::generate(rng),
-        }
+        Self { curve: boxes::SecretKey::generate(rng), kem: kem::SecretKey::generate(rng) }
     }
 
     /// The public key.
     pub fn public(&self) -> PublicKey {
-        PublicKey {
-            curve: self.curve.public(),
-            kem: self.kem.public(),
-        }
+        PublicKey { curve: self.curve.public(), kem: self.kem.public() }
     }
 }
 
@@ -61,12 +55,7 @@ pub struct Parts {
 impl Parts {
     /// The parts as [`open`] takes them.
     pub fn borrow(&self) -> PartsRef<'_> {
-        PartsRef {
-            c: &self.c,
-            i: &self.i,
-            m: &self.m,
-            n: self.n.as_bytes(),
-        }
+        PartsRef { c: &self.c, i: &self.i, m: &self.m, n: self.n.as_bytes() }
     }
 }
 
@@ -131,9 +120,7 @@ pub fn seal_deterministic(
     randomness: &Randomness,
 ) -> Result<Parts, Error> {
     let first = &randomness.curve_secret;
-    let (m, second) = recipient
-        .kem
-        .encapsulate_deterministic(&randomness.encapsulation);
+    let (m, second) = recipient.kem.encapsulate_deterministic(&randomness.encapsulation);
     Ok(Parts {
         c: boxes::seal(&first[..], &randomness.box_nonce, &recipient.curve, sender)?,
         i: secretbox::seal(&combined_key(&first[..], &second), &randomness.nonce, plain),
@@ -147,11 +134,7 @@ pub fn seal_deterministic(
 /// # Errors
 /// [`Error::Length`] or [`Error::TooShort`] for a part of a wrong size, [`Error::LowOrder`] if the sender's key is of
 /// low order, [`Error::Decrypt`] for other keys or changed bytes.
-pub fn open(
-    parts: PartsRef<'_>,
-    sender: &boxes::PublicKey,
-    recipient: &SecretKey,
-) -> Result<Vec<u8>, Error> {
+pub fn open(parts: PartsRef<'_>, sender: &boxes::PublicKey, recipient: &SecretKey) -> Result<Vec<u8>, Error> {
     const BOX_SIZE: usize = boxes::OVERHEAD + 32;
     if parts.c.len() != BOX_SIZE {
         return Err(Error::Length {

@@ -44,10 +44,7 @@ impl PublicKey {
     }
 
     fn new(key: EncapsulationKey) -> Self {
-        Self {
-            bytes: Box::new(key.to_bytes().into()),
-            key,
-        }
+        Self { bytes: Box::new(key.to_bytes().into()), key }
     }
 
     /// The bytes.
@@ -56,19 +53,13 @@ impl PublicKey {
     }
 
     /// Draws a secret that only the holder of the secret key can recover: the ciphertext to send, and the secret.
-    pub fn encapsulate(
-        &self,
-        rng: &mut (impl CryptoRng + ?Sized),
-    ) -> ([u8; CIPHERTEXT_SIZE], SharedSecret) {
+    pub fn encapsulate(&self, rng: &mut (impl CryptoRng + ?Sized)) -> ([u8; CIPHERTEXT_SIZE], SharedSecret) {
         self.encapsulate_deterministic(&Zeroizing::new(random_bytes(rng)))
     }
 
     /// [`encapsulate`](Self::encapsulate) with the 32 random bytes given (FIPS 203's `m`), to repeat a vector. Whoever
     /// knows them knows the secret.
-    pub fn encapsulate_deterministic(
-        &self,
-        randomness: &[u8; 32],
-    ) -> ([u8; CIPHERTEXT_SIZE], SharedSecret) {
+    pub fn encapsulate_deterministic(&self, randomness: &[u8; 32]) -> ([u8; CIPHERTEXT_SIZE], SharedSecret) {
         let (ciphertext, secret) = self.key.encapsulate_deterministic(&(*randomness).into());
         (ciphertext.into(), Zeroizing::new(secret.into()))
     }
@@ -141,10 +132,7 @@ impl SecretKey {
 
     /// A fresh random key.
     pub fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        Self::from_seeds(
-            &Zeroizing::new(random_bytes(rng)),
-            &Zeroizing::new(random_bytes(rng)),
-        )
+        Self::from_seeds(&Zeroizing::new(random_bytes(rng)), &Zeroizing::new(random_bytes(rng)))
     }
 
     /// The secret bytes.

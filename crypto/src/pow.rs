@@ -50,7 +50,5 @@ pub fn solve(data: &[u8], difficulty: u32, start: u64) -> Result<[u8; 8], Error>
 
 /// The first prefix in a range of the counter that proves work of this difficulty over `data`, if there is one.
 pub fn solve_range(data: &[u8], difficulty: u32, counters: Range<u64>) -> Option<[u8; 8]> {
-    counters
-        .map(u64::to_le_bytes)
-        .find(|prefix| check(prefix, data, difficulty))
+    counters.map(u64::to_le_bytes).find(|prefix| check(prefix, data, difficulty))
 }

@@ -18,10 +18,7 @@ use crate::random::{CryptoRng, random_bytes};
 #[doc(hidden)]
 pub mod rustcrypto;
 #[cfg(not(target_arch = "wasm32"))]
-#[allow(
-    unsafe_code,
-    reason = "the one module that calls C; its argument is in its head"
-)]
+#[allow(unsafe_code, reason = "the one module that calls C; its argument is in its head")]
 mod sodium;
 
 #[cfg(target_arch = "wasm32")]
@@ -138,9 +135,7 @@ pub fn open(key: &Key, nonce: &Nonce, sealed: &[u8]) -> Result<Vec<u8>, Error> {
 /// # Panics
 /// If `buffer` is shorter than [`OVERHEAD`]: a mistake of the caller, since the room for the tag is his to leave.
 pub fn seal_in_place(key: &Key, nonce: &Nonce, buffer: &mut [u8]) {
-    let (tag, body) = buffer
-        .split_first_chunk_mut()
-        .expect("the caller leaves 16 bytes for the tag");
+    let (tag, body) = buffer.split_first_chunk_mut().expect("the caller leaves 16 bytes for the tag");
     backend::seal(key, nonce, tag, body);
 }
 
@@ -149,11 +144,7 @@ pub fn seal_in_place(key: &Key, nonce: &Nonce, buffer: &mut [u8]) {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_in_place<'a>(
-    key: &Key,
-    nonce: &Nonce,
-    buffer: &'a mut [u8],
-) -> Result<&'a mut [u8], Error> {
+pub fn open_in_place<'a>(key: &Key, nonce: &Nonce, buffer: &'a mut [u8]) -> Result<&'a mut [u8], Error> {
     split_tag(buffer)?;
     let (tag, body) = buffer.split_at_mut(OVERHEAD);
     backend::open(key, nonce, &exactly("the tag", tag)?, body)?;

@@ -41,20 +41,13 @@ impl SecretKey {
         let bytes = Zeroizing::new(exactly::<{ Self::SIZE }>("the secret signing key", bytes)?);
         let seed = Zeroizing::new(exactly::<32>("the seed", &bytes[..32])?);
         let key = Self::from_seed(&seed);
-        if key.public().0 == bytes[32..] {
-            Ok(key)
-        } else {
-            Err(Error::KeyHalves)
-        }
+        if key.public().0 == bytes[32..] { Ok(key) } else { Err(Error::KeyHalves) }
     }
 
     /// The key that grows from 32 secret random bytes.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
-        Self {
-            bytes: Zeroizing::new(key.to_keypair_bytes()),
-            key,
-        }
+        Self { bytes: Zeroizing::new(key.to_keypair_bytes()), key }
     }
 
     /// A fresh random key.
@@ -143,14 +136,11 @@ impl PublicKey {
     /// # Errors
     /// [`Error::TooShort`] with fewer than 64 bytes, otherwise as [`verify`](Self::verify).
     pub fn open<'a>(&self, signed: &'a [u8]) -> Result<&'a [u8], Error> {
-        let (signature, message) =
-            signed
-                .split_at_checked(SIGNATURE_SIZE)
-                .ok_or(Error::TooShort {
-                    what: "the signed message",
-                    minimum: SIGNATURE_SIZE,
-                    actual: signed.len(),
-                })?;
+        let (signature, message) = signed.split_at_checked(SIGNATURE_SIZE).ok_or(Error::TooShort {
+            what: "the signed message",
+            minimum: SIGNATURE_SIZE,
+            actual: signed.len(),
+        })?;
         self.verify(signature, message)?;
         Ok(message)
     }

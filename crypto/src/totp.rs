@@ -26,10 +26,7 @@ pub fn matching_step(key: &[u8], code: &str, unix_secs: u64) -> Option<u64> {
     let current = unix_secs / STEP_SECS;
     let is_of = |step| bool::from(code_of_step(key, step).as_bytes().ct_eq(code.as_bytes()));
     // Both codes are computed and compared whatever the first result is.
-    let (now, before) = (
-        is_of(current).then_some(current),
-        current.checked_sub(1).filter(|&step| is_of(step)),
-    );
+    let (now, before) = (is_of(current).then_some(current), current.checked_sub(1).filter(|&step| is_of(step)));
     now.or(before)
 }
 
@@ -40,11 +37,7 @@ fn code_of_step(key: &[u8], step: u64) -> String {
     let digest = mac.finalize().into_bytes();
     // The low four bits of the last byte choose four bytes among the first 19.
     let offset = usize::from(digest[19] & 0x0f);
-    let chosen = u32::from_be_bytes([
-        digest[offset] & 0x7f,
-        digest[offset + 1],
-        digest[offset + 2],
-        digest[offset + 3],
-    ]);
+    let chosen =
+        u32::from_be_bytes([digest[offset] & 0x7f, digest[offset + 1], digest[offset + 2], digest[offset + 3]]);
     format!("{:06}", chosen % 1_000_000)
 }

@@ -39,12 +39,7 @@ pub(super) fn seal(key: &Key, nonce: &Nonce, tag: &mut [u8; OVERHEAD], body: &mu
     assert_eq!(result, 0, "libsodium failed to encrypt");
 }
 
-pub(super) fn open(
-    key: &Key,
-    nonce: &Nonce,
-    tag: &[u8; OVERHEAD],
-    body: &mut [u8],
-) -> Result<(), Error> {
+pub(super) fn open(key: &Key, nonce: &Nonce, tag: &[u8; OVERHEAD], body: &mut [u8]) -> Result<(), Error> {
     init();
     // SAFETY: see the head of the module.
     let result = unsafe {
@@ -57,9 +52,5 @@ pub(super) fn open(
             key.0.as_ptr(),
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(Error::Decrypt)
-    }
+    if result == 0 { Ok(()) } else { Err(Error::Decrypt) }
 }
