@@ -13,7 +13,7 @@ use crate::encoding::{Cid, DecodeError};
 pub enum ApiError {
     /// A pointer has moved since the client read it: read again, merge, retry (`spec/04` §5.4).
     #[error("the pointer was changed by somebody else ({0})")]
-    PointerCas(PointerCas),
+    PointerCas(Box<PointerCas>),
     /// The account's space is used up. The text is the node's, and starts with `Storage quota reached`.
     #[error("{0}")]
     QuotaReached(String),
@@ -115,7 +115,7 @@ impl ApiError {
             _ if message.contains(QUOTA_REACHED) => ApiError::QuotaReached(message),
             _ if message.contains(UNAUTHORISED) => ApiError::Unauthorised,
             _ => match PointerCas::find(&message) {
-                Some(cas) => ApiError::PointerCas(cas),
+                Some(cas) => cas.into(),
                 None => ApiError::Refused { status, message },
             },
         }
@@ -149,6 +149,12 @@ impl ApiError {
     }
 }
 
+impl From<PointerCas> for ApiError {
+    fn from(cas: PointerCas) -> Self {
+        ApiError::PointerCas(Box::new(cas))
+    }
+}
+
 /// A body or parameter that is not the structure that the call demands.
 impl From<DecodeError> for ApiError {
     fn from(error: DecodeError) -> Self {
@@ -166,7 +172,7 @@ mod tests {
         let cas = PointerCas { existing: Some(cid.clone()), sequence: Some(3), claimed: None };
         assert_eq!(cas.to_string(), format!("PointerCAS:{cid},3,EMPTY"));
         let wrapped = format!("java.lang.IllegalStateException: {cas}");
-        assert_eq!(ApiError::from_response(400, Some(wrapped)), ApiError::PointerCas(cas));
+        assert_eq!(ApiError::from_response(400, Some(wrapped)), ApiError::from(cas));
         let empty = PointerCas { existing: None, sequence: None, claimed: Some(cid) };
         assert_eq!(PointerCas::find(&empty.to_string()), Some(empty));
         for text in ["PointerCAS:", "PointerCAS:EMPTY", "PointerCAS:EMPTY,x,EMPTY", "PointerCAS:EMPTY,1,zzz"] {
