@@ -9,7 +9,7 @@ use x25519_dalek::StaticSecret;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::Error;
-use crate::error::{exactly, write_hex};
+use crate::bytes::{exactly, write_hex};
 use crate::random::{CryptoRng, random_bytes};
 use crate::secretbox::{self, Key, Nonce};
 
@@ -123,11 +123,10 @@ pub fn seal(plain: &[u8], nonce: &Nonce, recipient: &PublicKey, sender: &SecretK
 /// [`Error::TooShort`] below 40 bytes, [`Error::LowOrder`] if the sender's key is of low order (anyone could have
 /// written the message), [`Error::Decrypt`] for other keys or changed bytes.
 pub fn open(message: &[u8], sender: &PublicKey, recipient: &SecretKey) -> Result<Vec<u8>, Error> {
-    let too_short = Error::TooShort { what: "the boxed message", minimum: OVERHEAD, actual: message.len() };
-    if message.len() < OVERHEAD {
-        return Err(too_short);
-    }
-    let (sealed, nonce) = message.split_last_chunk().ok_or(too_short)?;
+    let (sealed, nonce) = message
+        .split_last_chunk()
+        .filter(|(sealed, _)| sealed.len() >= secretbox::OVERHEAD)
+        .ok_or(Error::TooShort { what: "the boxed message", minimum: OVERHEAD, actual: message.len() })?;
     secretbox::open(&shared_key(sender, recipient)?, &Nonce(*nonce), sealed)
 }
 

@@ -8,7 +8,7 @@ use ml_kem::ml_kem_1024::{DecapsulationKey, EncapsulationKey};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::error::write_hex;
+use crate::bytes::write_hex;
 use crate::random::{CryptoRng, random_bytes};
 use crate::{Error, hash};
 

@@ -23,6 +23,7 @@
 #![deny(unsafe_code)]
 
 pub mod boxes;
+mod bytes;
 mod error;
 pub mod fingerprint;
 pub mod hash;

@@ -65,6 +65,8 @@ impl Params {
 /// folded or normalised (`spec/01` §4.2). For a login the salt is the username followed by the extra salt of the
 /// account.
 ///
+/// The memory that scrypt worked in is freed without being wiped; its library offers no way to.
+///
 /// Takes a noticeable time on purpose (about a third of a second with [`Params::LOGIN`]): not for an async executor.
 ///
 /// # Errors

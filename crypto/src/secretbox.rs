@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::Error;
-use crate::error::exactly;
+use crate::bytes::exactly;
 use crate::random::{CryptoRng, random_bytes};
 
 #[doc(hidden)]

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::error::exactly;
+use crate::bytes::{exactly, write_hex};
 use crate::random::{CryptoRng, random_bytes};
 
 /// The size of a signature, in bytes.
@@ -78,7 +79,6 @@ impl SecretKey {
 
 impl PartialEq for SecretKey {
     fn eq(&self, other: &Self) -> bool {
-        use subtle::ConstantTimeEq;
         self.bytes.ct_eq(&*other.bytes).into()
     }
 }
@@ -149,7 +149,7 @@ impl PublicKey {
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sign::PublicKey(")?;
-        crate::error::write_hex(f, &self.0)?;
+        write_hex(f, &self.0)?;
         f.write_str(")")
     }
 }
