@@ -7,9 +7,14 @@
 //! * [`query`]: parameters in the request target, * [`trailer`]: messages of failures, * [`frame`]: the binary bodies
 //!   of `core` and `social`, * [`error`]: what a node refuses with, * [`transport`]: what carries a request.
 
+pub mod admin;
+pub mod bats;
 pub mod error;
 pub mod frame;
+pub mod mutable;
 pub mod query;
+pub mod space;
+pub mod storage;
 pub mod trailer;
 pub mod transport;
 

@@ -1,0 +1,133 @@
+//! Signed pointers: `peergos/v0/mutable/…` (`spec/04` §5).
+//!
+//! Pointers travel as their signed bytes. What they say and whether they may be is `merkle`'s matter.
+
+use bytes::Bytes;
+
+use super::{ApiError, Call, Request};
+use crate::encoding::{DecodeError, FromCbor, ToCbor, Value};
+use crate::keys::{Owner, Writer};
+
+/// Reads the one byte that a changing call answers.
+pub(super) fn read_flag(body: &Bytes) -> Result<bool, ApiError> {
+    match body.as_ref() {
+        [flag] => Ok(*flag != 0),
+        _ => Err(ApiError::Malformed("not one byte".to_owned())),
+    }
+}
+
+/// The one byte that a changing call answers.
+pub(super) fn write_flag(flag: bool) -> Bytes {
+    Bytes::from_static(if flag { &[1] } else { &[0] })
+}
+
+/// `getPointer`: the stored signed update of a writer (`spec/04` §5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetPointer {
+    /// Whose space the writer belongs to.
+    pub owner: Owner,
+    /// Whose pointer.
+    pub writer: Writer,
+}
+
+impl Call for GetPointer {
+    /// `signature (64) ‖ CBOR`; none if the writer never had a pointer. A client checks signature and sequence.
+    type Output = Option<Bytes>;
+    const PATH: &'static str = "peergos/v0/mutable/getPointer";
+
+    fn request(&self) -> Request {
+        Request::new(Self::PATH).with("owner", &self.owner).with("writer", &self.writer)
+    }
+
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        let parameters = request.parameters();
+        Ok(GetPointer { owner: parameters.parsed("owner")?, writer: parameters.parsed("writer")? })
+    }
+
+    fn write(pointer: &Option<Bytes>) -> Bytes {
+        pointer.clone().unwrap_or_default()
+    }
+
+    fn read_body(&self, body: Bytes) -> Result<Option<Bytes>, ApiError> {
+        Ok(Some(body).filter(|body| !body.is_empty()))
+    }
+}
+
+/// `setPointer`: commits one writer's update (`spec/04` §5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetPointer {
+    /// Whose space the writer belongs to.
+    pub owner: Owner,
+    /// Whose pointer.
+    pub writer: Writer,
+    /// The signed update: `signature (64) ‖ CBOR`.
+    pub update: Bytes,
+}
+
+impl Call for SetPointer {
+    /// Whether the update was taken. A lost race is [`ApiError::PointerCas`].
+    type Output = bool;
+    const PATH: &'static str = "peergos/v0/mutable/setPointer";
+    const MAX_BODY: usize = 1024;
+
+    fn request(&self) -> Request {
+        Request::new(Self::PATH).with("owner", &self.owner).with("writer", &self.writer).body(self.update.clone())
+    }
+
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        let parameters = request.parameters();
+        let (owner, writer) = (parameters.parsed("owner")?, parameters.parsed("writer")?);
+        Ok(SetPointer { owner, writer, update: request.body.clone() })
+    }
+
+    fn write(taken: &bool) -> Bytes {
+        write_flag(*taken)
+    }
+
+    fn read_body(&self, body: Bytes) -> Result<bool, ApiError> {
+        read_flag(&body)
+    }
+}
+
+/// `setPointers`: commits the updates of several writers, all or none (`spec/04` §5.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetPointers {
+    /// Whose space the writers belong to.
+    pub owner: Owner,
+    /// Each writer once, with its signed update.
+    pub updates: Vec<(Writer, Bytes)>,
+}
+
+impl Call for SetPointers {
+    /// Whether the updates were taken. A lost race is [`ApiError::PointerCas`].
+    type Output = bool;
+    const PATH: &'static str = "peergos/v0/mutable/setPointers";
+    const MAX_BODY: usize = 1 << 20;
+
+    fn request(&self) -> Request {
+        let update = |(writer, signed): &(Writer, Bytes)| {
+            Value::map([("w", writer.to_cbor()), ("s", Value::Bytes(signed.clone()))])
+        };
+        let body = Value::map([("p", Value::List(self.updates.iter().map(update).collect()))]);
+        Request::new(Self::PATH).with("owner", &self.owner).body(body.encode())
+    }
+
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        let owner = request.parameters().parsed("owner")?;
+        let body = Value::decode_shared(&request.body)?;
+        let update = |value: &Value| {
+            let fields = value.fields("SignedPointerUpdate")?;
+            Ok((Writer::from_cbor(fields.required("w")?)?, fields.bytes("s")?.clone()))
+        };
+        let updates = body.fields("MultiWriterCommit")?.required("p")?.as_list()?.iter().map(update);
+        Ok(SetPointers { owner, updates: updates.collect::<Result<_, DecodeError>>()? })
+    }
+
+    fn write(taken: &bool) -> Bytes {
+        write_flag(*taken)
+    }
+
+    fn read_body(&self, body: Bytes) -> Result<bool, ApiError> {
+        read_flag(&body)
+    }
+}
