@@ -67,7 +67,7 @@ impl Params {
 ///
 /// The memory that scrypt worked in is freed without being wiped; its library offers no way to.
 ///
-/// Takes a noticeable time on purpose (about a third of a second with [`Params::LOGIN`]): not for an async executor.
+/// Takes a noticeable time on purpose (about half a second with [`Params::LOGIN`]): not for an async executor.
 ///
 /// # Errors
 /// [`Error::PasswordParams`] outside the bounds, [`Error::Memory`] where there is not enough.
