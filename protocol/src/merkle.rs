@@ -2,3 +2,5 @@
 //! of several writers (`spec/02`).
 
 pub mod bat;
+pub mod block;
+pub mod pointer;
