@@ -54,6 +54,12 @@ pub trait Blocks: Send + Sync {
     fn may_have_lost_puts(&self) -> bool {
         false
     }
+
+    /// Gives the space of deleted blocks back to the file system, where that does not happen by itself. Answers the
+    /// bytes given back. For whoever collects garbage, after deleting; takes long.
+    fn reclaim(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
 }
 
 impl<S: Blocks + ?Sized> Blocks for Arc<S> {
@@ -87,5 +93,9 @@ impl<S: Blocks + ?Sized> Blocks for Arc<S> {
 
     fn may_have_lost_puts(&self) -> bool {
         (**self).may_have_lost_puts()
+    }
+
+    fn reclaim(&self) -> Result<u64, StoreError> {
+        (**self).reclaim()
     }
 }

@@ -1,7 +1,7 @@
 //! What a node keeps: blocks and records.
 //!
-//! Two traits, [`Blocks`] and [`Records`], are the whole door. [`memory::MemoryStore`] implements both in memory.
-//! [`layers`] wraps any of them: one counts, one fails on purpose.
+//! Two traits, [`Blocks`] and [`Records`], are the whole door. [`RocksStore`] implements both on a disk, [`MemoryStore`] both
+//! in memory. [`layers`] wraps any of them: one counts, one fails on purpose.
 //! [`conformance`] is the behaviour that each implementation and each layer must show.
 //!
 //! Keys begin with the owner or the username ([`RecordKey`]), so that everything of one user is a range: counting,
@@ -25,11 +25,13 @@ pub mod error;
 pub mod layers;
 pub mod memory;
 pub mod records;
+pub mod rocks;
 
 pub use blocks::{BlockEntry, Blocks};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use records::{Batch, Durability, Outcome, Prefix, RecordKey, Records, Table};
+pub use rocks::RocksStore;
 
 /// All that a node needs of its store, as one object: `Arc<dyn Store>`.
 pub trait Store: Blocks + Records {}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use key::{Prefix, RecordKey, Table};
+pub(crate) use key::{end_of_prefix, push_part};
 
 use crate::StoreError;
 

@@ -140,6 +140,10 @@ impl<S: Blocks> Blocks for Counting<S> {
     fn may_have_lost_puts(&self) -> bool {
         self.inner.may_have_lost_puts()
     }
+
+    fn reclaim(&self) -> Result<u64, StoreError> {
+        self.inner.reclaim()
+    }
 }
 
 impl<S: Records> Records for Counting<S> {

@@ -134,6 +134,10 @@ impl<S: Blocks> Blocks for Faulty<S> {
     fn may_have_lost_puts(&self) -> bool {
         self.inner.may_have_lost_puts()
     }
+
+    fn reclaim(&self) -> Result<u64, StoreError> {
+        self.call(true, |inner| inner.reclaim())
+    }
 }
 
 impl<S: Records> Records for Faulty<S> {

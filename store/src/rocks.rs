@@ -1,0 +1,286 @@
+//! Both traits on a disk.
+
+mod blocks;
+mod folder;
+mod reclaim;
+mod records;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, WriteBatch,
+    WriteOptions,
+};
+
+use crate::{StoreError, Table};
+use folder::{Before, Folder};
+use segments::{Position, Segments, Tail};
+
+/// Family of the index rows: partition and CID → size and place.
+const INDEX: &str = "block-index";
+/// Family of small blocks: partition and CID → bytes.
+const BLOCKS: &str = "blocks";
+/// Family of what is in the segments: position → key of the index row.
+const EXTENTS: &str = "block-extents";
+/// Family of what the store keeps about itself.
+const STATE: &str = "default";
+/// In [`STATE`]: the position up to which all segments are on the disk.
+const SETTLED: &[u8] = b"settled";
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Blocks of at least this many bytes go into segments, others through the log. Default 64 KiB.
+    pub bulk_bytes: usize,
+    /// A segment that has reached this many bytes is followed by a new one. Default 256 MiB.
+    pub segment_bytes: u64,
+    /// Blocks are refused with [`StoreError::DiskFull`] while fewer bytes are free on the disk, so that there is always
+    /// room for the records, and for the writes that make room. Default 64 MiB.
+    pub reserve_bytes: u64,
+    /// Memory for index and data of the database that was read, in bytes. Default 8 MiB.
+    pub cache_bytes: usize,
+    /// Memory for writes that the database has in its log only, in bytes. Default 16 MiB.
+    pub write_buffer_bytes: usize,
+    /// Files that the database keeps open. Default 256.
+    pub max_open_files: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            bulk_bytes: 64 << 10,
+            segment_bytes: 256 << 20,
+            reserve_bytes: 64 << 20,
+            cache_bytes: 8 << 20,
+            write_buffer_bytes: 16 << 20,
+            max_open_files: 256,
+        }
+    }
+}
+
+/// Blocks and records in a data directory. One process at a time.
+///
+/// Locks are taken in this order: `reclaiming`, `stripes`, `settled`, `tail`.
+pub struct RocksStore {
+    db: DB,
+    segments: Segments,
+    tail: Mutex<Tail>,
+    settled: Mutex<Settled>,
+    stripes: Vec<Mutex<()>>,
+    reclaiming: Mutex<()>,
+    lost_puts: bool,
+    options: Options,
+    // Last, so that the lock goes after the database is closed.
+    folder: Folder,
+}
+
+/// How far the segments are on the disk.
+struct Settled {
+    /// Everything before this position is.
+    position: Position,
+    /// A sync has failed, and what it was for has not been written again.
+    failed: bool,
+}
+
+// The locks guard order, not data that a panic could leave half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> Result<&'a ColumnFamily, StoreError> {
+    db.cf_handle(name).ok_or_else(|| StoreError::Damaged { what: format!("the database has no family {name}") })
+}
+
+fn database(action: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+    move |error| match error.kind() {
+        // The database has no kind of its own for this; these are the texts of ENOSPC and of its own space limit.
+        rocksdb::ErrorKind::IOError
+            if error.as_ref().contains("No space left on device") || error.as_ref().contains("NoSpace") =>
+        {
+            StoreError::DiskFull
+        }
+        rocksdb::ErrorKind::Corruption => StoreError::Damaged { what: error.into_string() },
+        _ => StoreError::Database { action, source: Box::new(error) },
+    }
+}
+
+impl RocksStore {
+    /// Opens the store in a data directory, making it if there is none, and puts right what a crash left.
+    pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
+        let folder = Folder::take(path)?;
+        let db = open_database(&path.join("db"), &options)?;
+        let settled = match db.get_cf(family(&db, STATE)?, SETTLED).map_err(database("read the store's state"))? {
+            None => Position::default(),
+            Some(bytes) => Position::from_bytes(&bytes)
+                .ok_or_else(|| StoreError::Damaged { what: "the mark of settled bulk data".into() })?,
+        };
+        let (segments, tail) = Segments::open(path.join("bulk"), settled)?;
+        let mut store = RocksStore {
+            db,
+            segments,
+            settled: Mutex::new(Settled { position: tail.end(), failed: false }),
+            tail: Mutex::new(tail),
+            stripes: (0..64).map(|_| Mutex::new(())).collect(),
+            reclaiming: Mutex::new(()),
+            lost_puts: folder.before == Before::PowerLost,
+            options,
+            folder,
+        };
+        if store.folder.before != Before::Closed {
+            store.recover(settled)?;
+        }
+        Ok(store)
+    }
+
+    /// Rows that the log kept may speak of bytes that were never written: they go. What is there is made durable, since
+    /// the process that wrote it can no longer do so.
+    fn recover(&mut self, from: Position) -> Result<(), StoreError> {
+        let torn = self.drop_torn(from)?;
+        if torn > 0 {
+            tracing::warn!(torn, "bulk blocks that no commit had followed were lost in a crash");
+            self.lost_puts = true;
+        }
+        self.segments.sync_from(from.segment)?;
+        self.make_durable(WriteBatch::default())
+    }
+
+    fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.db.write_opt(batch, &options).map_err(database("write to the database"))
+    }
+
+    /// Puts on the disk: first all bulk data, then the log with all rows and this batch.
+    fn make_durable(&self, mut batch: WriteBatch) -> Result<(), StoreError> {
+        let settled = self.settle()?;
+        batch.put_cf(family(&self.db, STATE)?, SETTLED, settled.to_bytes());
+        self.write(batch, true)
+    }
+
+    /// Puts on the disk all bulk data that was appended before this call. Those who wait for the lock find that the one
+    /// before them has done it for all.
+    fn settle(&self) -> Result<Position, StoreError> {
+        let wanted = lock(&self.tail).end();
+        let mut settled = lock(&self.settled);
+        if settled.failed {
+            self.settle_elsewhere(&mut settled)?;
+        } else if settled.position < wanted
+            && let Err(error) = self.sync_tail(lock(&self.tail), &mut settled)
+        {
+            tracing::warn!(%error, "the disk did not take bulk data, writing it again");
+            self.settle_elsewhere(&mut settled)?;
+        }
+        Ok(settled.position)
+    }
+
+    /// Syncs all segments up to the end, without keeping others from appending.
+    fn sync_tail(&self, tail: MutexGuard<'_, Tail>, settled: &mut Settled) -> Result<(), StoreError> {
+        let (files, end) = (tail.unsynced(), tail.end());
+        drop(tail);
+        if let Err(error) = self.segments.sync(&files) {
+            settled.failed = true;
+            return Err(StoreError::io("sync bulk data", error));
+        }
+        settled.position = end;
+        lock(&self.tail).synced(end);
+        Ok(())
+    }
+
+    /// After a failed sync the kernel may have forgotten that pages are dirty, and a second sync of the same file would
+    /// say that all is well. So everything unsettled is written again, to another file.
+    fn settle_elsewhere(&self, settled: &mut Settled) -> Result<(), StoreError> {
+        let from = settled.position;
+        let start = {
+            let mut tail = lock(&self.tail);
+            self.segments.rotate(&mut tail);
+            tail.forget_full();
+            tail.end()
+        };
+        let mut unsettled = Vec::new();
+        for row in self.extents(from)? {
+            let (at, key) = row?;
+            if at >= start {
+                break;
+            }
+            unsettled.push((at, key));
+        }
+        let moved = self.move_blocks(&unsettled, settled);
+        settled.failed = moved.is_err();
+        if settled.failed {
+            settled.position = from;
+        }
+        moved
+    }
+
+    /// Memory that the database uses for unwritten data, indexes and caches, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        use rocksdb::properties::{BLOCK_CACHE_USAGE, CUR_SIZE_ALL_MEM_TABLES, ESTIMATE_TABLE_READERS_MEM};
+        let one = |name| self.db.property_int_value(name).ok().flatten().unwrap_or(0);
+        let in_family = |name, property| {
+            let value = self.db.cf_handle(name).map(|cf| self.db.property_int_value_cf(cf, property));
+            value.and_then(Result::ok).flatten().unwrap_or(0)
+        };
+        one(BLOCK_CACHE_USAGE)
+            + families()
+                .map(|name| in_family(name, CUR_SIZE_ALL_MEM_TABLES) + in_family(name, ESTIMATE_TABLE_READERS_MEM))
+                .sum::<u64>()
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        match self.make_durable(WriteBatch::default()) {
+            Ok(()) => self.folder.closed(),
+            Err(error) => tracing::warn!(%error, "the store was not closed well, the next start will look at it"),
+        }
+    }
+}
+
+fn families() -> impl Iterator<Item = &'static str> {
+    [STATE, INDEX, BLOCKS, EXTENTS].into_iter().chain(Table::ALL.iter().map(|table| table.name()))
+}
+
+fn open_database(path: &Path, options: &Options) -> Result<DB, StoreError> {
+    let mut shared = rocksdb::Options::default();
+    shared.create_if_missing(true);
+    shared.create_missing_column_families(true);
+    shared.set_max_open_files(i32::from(options.max_open_files));
+    shared.set_db_write_buffer_size(options.write_buffer_bytes);
+    shared.set_max_total_wal_size(4 * options.write_buffer_bytes as u64);
+    shared.set_max_background_jobs(2);
+    shared.set_bytes_per_sync(1 << 20);
+    shared.set_log_level(LogLevel::Warn);
+    shared.set_keep_log_file_num(2);
+    shared.set_max_log_file_size(1 << 20);
+    shared.set_max_manifest_file_size(4 << 20);
+    shared.set_stats_dump_period_sec(0);
+    let cache = Cache::new_lru_cache(options.cache_bytes);
+    let descriptors = families().map(|name| {
+        let mut family = rocksdb::Options::default();
+        family.set_compression_type(DBCompressionType::None);
+        family.set_write_buffer_size(options.write_buffer_bytes / 2);
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&cache);
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_bloom_filter(10.0, false);
+        family.set_block_based_table_factory(&table);
+        if name == BLOCKS {
+            // Cipher text stays where the first flush puts it; compactions move references only.
+            family.set_enable_blob_files(true);
+            family.set_min_blob_size(1 << 10);
+            family.set_blob_file_size(64 << 20);
+            family.set_blob_compression_type(DBCompressionType::None);
+            family.set_enable_blob_gc(true);
+            family.set_blob_gc_age_cutoff(0.5);
+            family.set_blob_gc_force_threshold(0.5);
+        }
+        ColumnFamilyDescriptor::new(name, family)
+    });
+    DB::open_cf_descriptors(&shared, path, descriptors).map_err(database("open the database"))
+}

@@ -1,0 +1,263 @@
+//! Blocks: an index row for each, the bytes of small ones in the database, those of large ones in segments.
+
+use std::io;
+
+use bytes::Bytes;
+use pyrgos_protocol::encoding::Cid;
+use pyrgos_protocol::keys::Owner;
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch};
+
+use super::segments::{Extent, Found, Position};
+use super::{BLOCKS, EXTENTS, INDEX, RocksStore, Settled, database, family, lock};
+use crate::records::{end_of_prefix, push_part};
+use crate::{BlockEntry, Blocks, StoreError};
+
+/// A place in the segments, and the key of the row of the block that was written there.
+pub(super) type Placed = (Position, Box<[u8]>);
+
+type KeyValue = (Box<[u8]>, Box<[u8]>);
+
+/// An index row: the block's size, and where its bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) size: u32,
+    /// None: in the family of small blocks, under the same key.
+    pub(super) extent: Option<Extent>,
+}
+
+impl Row {
+    /// CBOR `[size, [segment, offset, crc] or null]`.
+    fn to_bytes(self) -> Result<Vec<u8>, StoreError> {
+        let place = self.extent.map(|extent| (extent.at.segment, extent.at.offset, extent.crc));
+        serde_ipld_dagcbor::to_vec(&(self.size, place))
+            .map_err(|e| StoreError::Database { action: "write an index row", source: Box::new(e) })
+    }
+
+    /// Reads an index row. Any bytes give a row or an error.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+        let (size, place): (u32, Option<(u32, u64, u32)>) = serde_ipld_dagcbor::from_slice(bytes)
+            .map_err(|_| StoreError::Damaged { what: "an index row of a block".into() })?;
+        let extent = place.map(|(segment, offset, crc)| Extent { at: Position { segment, offset }, length: size, crc });
+        Ok(Row { size, extent })
+    }
+}
+
+fn partition(owner: &Owner) -> Vec<u8> {
+    let mut key = Vec::with_capacity(80);
+    push_part(&mut key, &owner.cid().to_bytes());
+    key
+}
+
+fn block_key(owner: &Owner, cid: &Cid) -> Vec<u8> {
+    let mut key = partition(owner);
+    key.extend_from_slice(&cid.to_bytes());
+    key
+}
+
+impl RocksStore {
+    fn row(&self, key: &[u8]) -> Result<Option<Row>, StoreError> {
+        let bytes = self.db.get_pinned_cf(family(&self.db, INDEX)?, key).map_err(database("read the block index"))?;
+        bytes.map(|bytes| Row::from_bytes(&bytes)).transpose()
+    }
+
+    /// Appends copies of blocks and makes them durable, then lets the rows point at them. In this order, since a crash
+    /// must not find a row that points at a copy which was not written while the old place was.
+    pub(super) fn move_blocks(&self, blocks: &[Placed], settled: &mut Settled) -> Result<(), StoreError> {
+        let mut copies = Vec::with_capacity(blocks.len());
+        for (at, key) in blocks {
+            let Some(extent) = self.is_live(key, *at)? else { continue };
+            let Found::Block(bytes) = self.segments.read(&extent)? else {
+                return Err(StoreError::Damaged { what: format!("a block in segment {}", extent.at.segment) });
+            };
+            let copy = self.segments.append(&mut lock(&self.tail), &bytes, self.options.segment_bytes)?;
+            copies.push((extent, key, copy));
+        }
+        self.sync_tail(lock(&self.tail), settled)?;
+        let _tail = lock(&self.tail);
+        for (old, key, new) in copies {
+            let mut batch = WriteBatch::default();
+            if self.is_live(key, old.at)?.is_some() {
+                add_extent(&self.db, &mut batch, key, new)?;
+            }
+            batch.delete_cf(family(&self.db, EXTENTS)?, old.at.to_bytes());
+            self.write(batch, false)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the block under `key` is still in this extent.
+    pub(super) fn is_live(&self, key: &[u8], at: Position) -> Result<Option<Extent>, StoreError> {
+        Ok(self.row(key)?.and_then(|row| row.extent).filter(|extent| extent.at == at))
+    }
+
+    /// Extents at or behind a position, each with the key of the block that it was written for.
+    pub(super) fn extents(
+        &self,
+        from: Position,
+    ) -> Result<impl Iterator<Item = Result<Placed, StoreError>>, StoreError> {
+        let start = from.to_bytes();
+        let rows = self.db.iterator_cf(family(&self.db, EXTENTS)?, IteratorMode::From(&start, Direction::Forward));
+        Ok(rows.map(|row| {
+            let (at, key) = row.map_err(database("list extents"))?;
+            let at = Position::from_bytes(&at).ok_or_else(|| StoreError::Damaged { what: "an extent's key".into() })?;
+            Ok((at, key))
+        }))
+    }
+
+    /// Drops the rows of extents behind `from` that do not hold what was written, and says how many those were.
+    pub(super) fn drop_torn(&self, from: Position) -> Result<usize, StoreError> {
+        let mut torn = 0;
+        for row in self.extents(from)? {
+            let (at, key) = row?;
+            let mut batch = WriteBatch::default();
+            match self.is_live(&key, at)? {
+                Some(extent) if matches!(self.segments.read(&extent)?, Found::Block(_)) => continue,
+                Some(_) => {
+                    torn += 1;
+                    batch.delete_cf(family(&self.db, INDEX)?, &key);
+                }
+                None => {}
+            }
+            batch.delete_cf(family(&self.db, EXTENTS)?, at.to_bytes());
+            self.write(batch, false)?;
+        }
+        Ok(torn)
+    }
+
+    fn check_space(&self) -> Result<(), StoreError> {
+        match self.folder.free_bytes()? < self.options.reserve_bytes {
+            true => Err(StoreError::DiskFull),
+            false => Ok(()),
+        }
+    }
+}
+
+fn add_extent(db: &DB, batch: &mut WriteBatch, key: &[u8], extent: Extent) -> Result<(), StoreError> {
+    let row = Row { size: extent.length, extent: Some(extent) };
+    batch.put_cf(family(db, INDEX)?, key, row.to_bytes()?);
+    batch.put_cf(family(db, EXTENTS)?, extent.at.to_bytes(), key);
+    Ok(())
+}
+
+impl Blocks for RocksStore {
+    fn put(&self, owner: &Owner, blocks: &[(Cid, Bytes)]) -> Result<(), StoreError> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        self.check_space()?;
+        let index = family(&self.db, INDEX)?;
+        let small = family(&self.db, BLOCKS)?;
+        // Index rows change under this lock only, so that a delete or a move of the same block never comes between.
+        let mut tail = lock(&self.tail);
+        let mut batch = WriteBatch::default();
+        let mut seen = std::collections::HashSet::new();
+        for (cid, block) in blocks {
+            let key = block_key(owner, cid);
+            if self.row(&key)?.is_some() || !seen.insert(cid) {
+                continue;
+            }
+            if block.len() >= self.options.bulk_bytes {
+                let extent = self.segments.append(&mut tail, block, self.options.segment_bytes)?;
+                add_extent(&self.db, &mut batch, &key, extent)?;
+            } else {
+                let size = u32::try_from(block.len()).map_err(|_| StoreError::Io {
+                    action: "store a block",
+                    source: io::ErrorKind::FileTooLarge.into(),
+                })?;
+                batch.put_cf(index, &key, Row { size, extent: None }.to_bytes()?);
+                batch.put_cf(small, &key, block);
+            }
+        }
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.write(batch, false),
+        }
+    }
+
+    fn get(&self, owner: &Owner, cid: &Cid) -> Result<Option<Bytes>, StoreError> {
+        let key = block_key(owner, cid);
+        // A block may move or go between its row and its bytes; then another look tells how.
+        for _ in 0..3 {
+            let Some(row) = self.row(&key)? else { return Ok(None) };
+            let block = match &row.extent {
+                Some(extent) => match self.segments.read(extent)? {
+                    Found::Block(block) => Some(block),
+                    Found::Nothing => None,
+                },
+                None => {
+                    self.db.get_cf(family(&self.db, BLOCKS)?, &key).map_err(database("read a block"))?.map(Bytes::from)
+                }
+            };
+            if block.is_some() {
+                return Ok(block);
+            }
+        }
+        Err(StoreError::Damaged { what: format!("block {cid} is listed, but what was stored is not there") })
+    }
+
+    fn size(&self, owner: &Owner, cid: &Cid) -> Result<Option<u64>, StoreError> {
+        Ok(self.row(&block_key(owner, cid))?.map(|row| u64::from(row.size)))
+    }
+
+    fn delete(&self, owner: &Owner, cids: &[Cid]) -> Result<(), StoreError> {
+        let _tail = lock(&self.tail);
+        let mut batch = WriteBatch::default();
+        for cid in cids {
+            let key = block_key(owner, cid);
+            batch.delete_cf(family(&self.db, INDEX)?, &key);
+            batch.delete_cf(family(&self.db, BLOCKS)?, &key);
+        }
+        self.write(batch, false)
+    }
+
+    fn delete_all(&self, owner: &Owner) -> Result<(), StoreError> {
+        let _tail = lock(&self.tail);
+        let start = partition(owner);
+        // The key begins with a length, which is never all ones.
+        let end = end_of_prefix(&start).unwrap_or_default();
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(family(&self.db, INDEX)?, start.clone(), end.clone());
+        batch.delete_range_cf(family(&self.db, BLOCKS)?, start, end);
+        self.write(batch, false)
+    }
+
+    fn list(&self, owner: &Owner, after: Option<&Cid>, limit: usize) -> Result<Vec<BlockEntry>, StoreError> {
+        let prefix = partition(owner);
+        let start = match after {
+            // The first key behind this one.
+            Some(cid) => [block_key(owner, cid).as_slice(), &[0]].concat(),
+            None => prefix.clone(),
+        };
+        rows_between(&self.db, family(&self.db, INDEX)?, start, &prefix)
+            .take(limit)
+            .map(|row| {
+                let (key, value) = row.map_err(database("list blocks"))?;
+                let cid = Cid::from_bytes(key.get(prefix.len()..).unwrap_or_default())
+                    .map_err(|_| StoreError::Damaged { what: "a key of the block index".into() })?;
+                Ok(BlockEntry { cid, size: u64::from(Row::from_bytes(&value)?.size) })
+            })
+            .collect()
+    }
+
+    fn may_have_lost_puts(&self) -> bool {
+        self.lost_puts
+    }
+
+    fn reclaim(&self) -> Result<u64, StoreError> {
+        self.reclaim_segments()
+    }
+}
+
+/// Rows from `start` on whose keys begin with `prefix`.
+pub(super) fn rows_between<'a>(
+    db: &'a DB,
+    family: &ColumnFamily,
+    start: Vec<u8>,
+    prefix: &[u8],
+) -> impl Iterator<Item = Result<KeyValue, rocksdb::Error>> + use<'a> {
+    let mut options = ReadOptions::default();
+    if let Some(end) = end_of_prefix(prefix) {
+        options.set_iterate_upper_bound(end);
+    }
+    db.iterator_cf_opt(family, options, IteratorMode::From(&start, Direction::Forward))
+}

@@ -1,0 +1,85 @@
+//! Gives the space of deleted large blocks back to the file system.
+
+use rocksdb::WriteBatch;
+
+use super::blocks::Placed;
+use super::segments::Position;
+use super::{EXTENTS, RocksStore, family, lock};
+use crate::StoreError;
+
+/// Less than this in the newest segment is not worth ending it for.
+const WORTH_BYTES: u64 = 16 << 20;
+
+/// What is in a segment.
+struct Content {
+    live: Vec<Placed>,
+    live_bytes: u64,
+}
+
+impl RocksStore {
+    /// Removes segments in which less than half of the bytes are of blocks that are still there, after moving those.
+    /// Answers the bytes given back. Costs one look-up for each large block of the store.
+    pub(super) fn reclaim_segments(&self) -> Result<u64, StoreError> {
+        let _one_at_a_time = lock(&self.reclaiming);
+        // Nothing that an earlier sync failed on is left behind this.
+        self.settle()?;
+        let mut emptied = Vec::new();
+        let mut freed = 0;
+        for (segment, length) in self.segments.list()? {
+            let content = self.content(segment)?;
+            if length > 0 && content.live_bytes * 2 >= length {
+                continue;
+            }
+            {
+                let mut tail = lock(&self.tail);
+                if tail.end().segment == segment {
+                    if length < self.options.segment_bytes.min(WORTH_BYTES) {
+                        continue;
+                    }
+                    self.segments.rotate(&mut tail);
+                }
+            }
+            // Blocks that came between the look and the end of the newest segment.
+            let content = self.content(segment)?;
+            match self.move_blocks(&content.live, &mut lock(&self.settled)) {
+                Ok(()) => {}
+                Err(StoreError::Damaged { what }) => {
+                    tracing::error!(what, "a segment stays, since not all of it can be read");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            emptied.push(segment);
+            freed += length.saturating_sub(content.live_bytes);
+        }
+        if !emptied.is_empty() {
+            // A file goes only when no row that a crash may leave points into it.
+            self.make_durable(WriteBatch::default())?;
+            for segment in emptied {
+                self.segments.remove(segment)?;
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Looks at a segment, and drops the rows of extents whose blocks are gone.
+    fn content(&self, segment: u32) -> Result<Content, StoreError> {
+        let mut content = Content { live: Vec::new(), live_bytes: 0 };
+        let mut gone = WriteBatch::default();
+        for row in self.extents(Position { segment, offset: 0 })? {
+            let (at, key) = row?;
+            if at.segment != segment {
+                break;
+            }
+            match self.is_live(&key, at)? {
+                Some(extent) => {
+                    content.live_bytes += u64::from(extent.length);
+                    content.live.push((at, key));
+                }
+                None => gone.delete_cf(family(&self.db, EXTENTS)?, at.to_bytes()),
+            }
+        }
+        self.write(gone, false)?;
+        Ok(content)
+    }
+}

@@ -1,0 +1,110 @@
+//! What crashes and failing disks leave, made by hand.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::{Batch, Blocks, RecordKey, Records, conformance};
+
+fn open(path: &Path) -> RocksStore {
+    RocksStore::open(path, Options::default()).unwrap()
+}
+
+/// Drops a store as a crash of the machine would: nothing is synced or noted. What the kernel still has, stays.
+fn crash(store: RocksStore, path: &Path) {
+    drop(store);
+    fs::write(path.join("running"), "another boot").unwrap();
+}
+
+#[test]
+fn rows_of_bulk_data_that_was_not_written_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = conformance::owner(0);
+    let [early, cut, changed, whole] = [1, 2, 3, 4].map(|seed| conformance::block(seed, 100_000));
+    let segment = dir.path().join("bulk/0000000001.bulk");
+    let store = open(dir.path());
+    store.put(&owner, std::slice::from_ref(&early)).unwrap();
+    assert!(store.commit(Batch::new()).unwrap().is_committed());
+    let settled = store.db.get_cf(family(&store.db, STATE).unwrap(), SETTLED).unwrap().unwrap();
+    store.put(&owner, &[whole.clone(), changed.clone(), cut.clone()]).unwrap();
+    crash(store, dir.path());
+    // Closing has moved the mark; a crash would not have.
+    {
+        let db = open_database(&dir.path().join("db"), &Options::default()).unwrap();
+        db.put_cf(family(&db, STATE).unwrap(), SETTLED, settled).unwrap();
+    }
+    let mut bytes = fs::read(&segment).unwrap();
+    assert_eq!(bytes.len(), 400_000);
+    bytes[250_000] ^= 1;
+    bytes.truncate(390_000);
+    fs::write(&segment, bytes).unwrap();
+
+    let store = open(dir.path());
+    assert!(store.may_have_lost_puts());
+    for (block, there) in [(&early, true), (&whole, true), (&changed, false), (&cut, false)] {
+        assert_eq!(store.has(&owner, &block.0).unwrap(), there);
+        assert_eq!(store.get(&owner, &block.0).unwrap().as_ref(), there.then_some(&block.1));
+    }
+    store.put(&owner, &[changed.clone(), cut.clone()]).unwrap();
+    assert_eq!(store.get(&owner, &cut.0).unwrap().as_ref(), Some(&cut.1));
+    assert_eq!(store.get(&owner, &whole.0).unwrap().as_ref(), Some(&whole.1), "nothing was written over");
+    drop(store);
+    assert!(!open(dir.path()).may_have_lost_puts(), "closed well");
+}
+
+#[test]
+fn damage_to_settled_data_is_an_error_and_no_wrong_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = conformance::owner(0);
+    let block = conformance::block(1, 100_000);
+    let store = open(dir.path());
+    store.put(&owner, std::slice::from_ref(&block)).unwrap();
+    assert!(store.commit(Batch::new()).unwrap().is_committed());
+    let segment = dir.path().join("bulk/0000000001.bulk");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[5] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    assert!(matches!(store.get(&owner, &block.0), Err(StoreError::Damaged { .. })));
+    fs::write(&segment, &bytes[..5]).unwrap();
+    assert!(matches!(store.get(&owner, &block.0), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn what_a_failed_sync_was_for_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = conformance::owner(0);
+    let store = open(dir.path());
+    let blocks: Vec<_> = (0..3).map(|seed| conformance::block(seed, 100_000)).collect();
+    store.put(&owner, &blocks[..1]).unwrap();
+    assert!(store.commit(Batch::new()).unwrap().is_committed());
+    store.put(&owner, &blocks[1..]).unwrap();
+    store.segments.fail_sync.store(true, Ordering::SeqCst);
+    let key = RecordKey::login("alice");
+    assert!(store.commit(Batch::new().put(key.clone(), "x")).unwrap().is_committed());
+    assert!(!store.segments.fail_sync.load(Ordering::SeqCst), "the commit met the fault");
+    // The first segment's unsettled end is what the disk lost.
+    fs::File::options().write(true).open(dir.path().join("bulk/0000000001.bulk")).unwrap().set_len(100_000).unwrap();
+    for (cid, bytes) in &blocks {
+        assert_eq!(store.get(&owner, cid).unwrap().as_ref(), Some(bytes));
+    }
+    assert_eq!(store.read(&key).unwrap(), Some("x".into()));
+}
+
+#[test]
+fn numbers_of_removed_segments_do_not_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = conformance::owner(0);
+    let options = Options { segment_bytes: 150_000, ..Options::default() };
+    let store = RocksStore::open(dir.path(), options.clone()).unwrap();
+    let blocks: Vec<_> = (0..6).map(|seed| conformance::block(seed, 100_000)).collect();
+    store.put(&owner, &blocks).unwrap();
+    store.delete_all(&owner).unwrap();
+    store.reclaim().unwrap();
+    let end = lock(&store.tail).end();
+    assert_eq!(store.segments.list().unwrap(), []);
+    drop(store);
+    let store = RocksStore::open(dir.path(), options).unwrap();
+    assert!(lock(&store.tail).end() >= end);
+    store.put(&owner, &blocks).unwrap();
+    assert_eq!(store.get(&owner, &blocks[0].0).unwrap().as_ref(), Some(&blocks[0].1));
+}
