@@ -22,7 +22,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-pub use error::{ApiError, PointerCas};
+pub use error::ApiError;
 pub use query::Parameters;
 pub use transport::{CallError, Transport, TransportError, call};
 

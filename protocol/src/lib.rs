@@ -11,6 +11,4 @@ pub mod api;
 pub mod cryptree;
 pub mod encoding;
 pub mod keys;
-pub mod login;
 pub mod merkle;
-pub mod names;

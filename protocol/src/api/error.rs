@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::encoding::{Cid, DecodeError};
+use crate::encoding::DecodeError;
+use crate::merkle::pointer::CasFailure;
 
 /// A call failed at the node.
 ///
@@ -13,7 +14,7 @@ use crate::encoding::{Cid, DecodeError};
 pub enum ApiError {
     /// A pointer has moved since the client read it: read again, merge, retry (`spec/04` §5.4).
     #[error("the pointer was changed by somebody else ({0})")]
-    PointerCas(Box<PointerCas>),
+    PointerCas(Box<CasFailure>),
     /// The account's space is used up. The text is the node's, and starts with `Storage quota reached`.
     #[error("{0}")]
     QuotaReached(String),
@@ -42,47 +43,13 @@ pub enum ApiError {
     Malformed(String),
 }
 
-/// Both sides of a lost race for a pointer (`spec/02` §3.5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PointerCas {
-    /// What the pointer targets now; none if it is empty.
-    pub existing: Option<Cid>,
-    /// Its sequence now; none if it never had one.
-    pub sequence: Option<i64>,
-    /// What the client believed that it targets.
-    pub claimed: Option<Cid>,
-}
-
 const POINTER_CAS: &str = "PointerCAS:";
 const QUOTA_REACHED: &str = "Storage quota reached";
 const UNAUTHORISED: &str = "Unauthorised!";
-const EMPTY: &str = "EMPTY";
 
-impl PointerCas {
-    /// Finds the message in a text; a class name may stand in front of it.
-    pub fn find(text: &str) -> Option<Self> {
-        let (_, fields) = text.split_once(POINTER_CAS)?;
-        let mut fields = fields.trim_end().splitn(3, ',');
-        let cid = |text: &str| match text {
-            EMPTY => Some(None),
-            text => text.parse().ok().map(Some),
-        };
-        let existing = cid(fields.next()?)?;
-        let sequence = match fields.next()? {
-            "" => None,
-            digits => Some(digits.parse().ok()?),
-        };
-        Some(PointerCas { existing, sequence, claimed: cid(fields.next()?)? })
-    }
-}
-
-/// The text on the wire; clients parse its fields.
-impl fmt::Display for PointerCas {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = |cid: &Option<Cid>| cid.as_ref().map_or_else(|| EMPTY.to_owned(), Cid::to_string);
-        let sequence = self.sequence.map(|sequence| sequence.to_string()).unwrap_or_default();
-        write!(f, "{POINTER_CAS}{},{sequence},{}", target(&self.existing), target(&self.claimed))
-    }
+/// Finds a lost race in a text; a class name may stand in front of it.
+fn find_cas(text: &str) -> Option<CasFailure> {
+    text[text.find(POINTER_CAS)?..].trim_end().parse().ok()
 }
 
 impl ApiError {
@@ -114,7 +81,7 @@ impl ApiError {
             _ if message.contains("Queue full") => ApiError::RateLimited(status, message),
             _ if message.contains(QUOTA_REACHED) => ApiError::QuotaReached(message),
             _ if message.contains(UNAUTHORISED) => ApiError::Unauthorised,
-            _ => match PointerCas::find(&message) {
+            _ => match find_cas(&message) {
                 Some(cas) => cas.into(),
                 None => ApiError::Refused { status, message },
             },
@@ -149,8 +116,8 @@ impl ApiError {
     }
 }
 
-impl From<PointerCas> for ApiError {
-    fn from(cas: PointerCas) -> Self {
+impl From<CasFailure> for ApiError {
+    fn from(cas: CasFailure) -> Self {
         ApiError::PointerCas(Box::new(cas))
     }
 }
@@ -165,18 +132,19 @@ impl From<DecodeError> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::Cid;
 
     #[test]
     fn finds_the_fields_of_a_lost_race() {
         let cid = Cid::of_cbor(b"x");
-        let cas = PointerCas { existing: Some(cid.clone()), sequence: Some(3), claimed: None };
+        let cas = CasFailure { existing: Some(cid.clone()), sequence: Some(3), claimed: None };
         assert_eq!(cas.to_string(), format!("PointerCAS:{cid},3,EMPTY"));
         let wrapped = format!("java.lang.IllegalStateException: {cas}");
         assert_eq!(ApiError::from_response(400, Some(wrapped)), ApiError::from(cas));
-        let empty = PointerCas { existing: None, sequence: None, claimed: Some(cid) };
-        assert_eq!(PointerCas::find(&empty.to_string()), Some(empty));
+        let empty = CasFailure { existing: None, sequence: None, claimed: Some(cid) };
+        assert_eq!(find_cas(&empty.to_string()), Some(empty));
         for text in ["PointerCAS:", "PointerCAS:EMPTY", "PointerCAS:EMPTY,x,EMPTY", "PointerCAS:EMPTY,1,zzz"] {
-            assert_eq!(PointerCas::find(text), None, "{text}");
+            assert_eq!(find_cas(text), None, "{text}");
         }
     }
 

@@ -5,8 +5,9 @@
 use bytes::Bytes;
 
 use super::{ApiError, Call, Request};
-use crate::encoding::{DecodeError, FromCbor, ToCbor, Value};
+use crate::encoding::{FromCbor, ToCbor, Value};
 use crate::keys::{Owner, Writer};
+use crate::merkle::pointer::{self, MultiWriterCommit};
 
 /// Reads the one byte that a changing call answers.
 pub(super) fn read_flag(body: &Bytes) -> Result<bool, ApiError> {
@@ -68,7 +69,7 @@ impl Call for SetPointer {
     /// Whether the update was taken. A lost race is [`ApiError::PointerCas`].
     type Output = bool;
     const PATH: &'static str = "peergos/v0/mutable/setPointer";
-    const MAX_BODY: usize = 1024;
+    const MAX_BODY: usize = pointer::MAX_BODY;
 
     fn request(&self) -> Request {
         Request::new(Self::PATH).with("owner", &self.owner).with("writer", &self.writer).body(self.update.clone())
@@ -95,7 +96,7 @@ pub struct SetPointers {
     /// Whose space the writers belong to.
     pub owner: Owner,
     /// Each writer once, with its signed update.
-    pub updates: Vec<(Writer, Bytes)>,
+    pub commit: MultiWriterCommit,
 }
 
 impl Call for SetPointers {
@@ -105,22 +106,13 @@ impl Call for SetPointers {
     const MAX_BODY: usize = 1 << 20;
 
     fn request(&self) -> Request {
-        let update = |(writer, signed): &(Writer, Bytes)| {
-            Value::map([("w", writer.to_cbor()), ("s", Value::Bytes(signed.clone()))])
-        };
-        let body = Value::map([("p", Value::List(self.updates.iter().map(update).collect()))]);
-        Request::new(Self::PATH).with("owner", &self.owner).body(body.encode())
+        Request::new(Self::PATH).with("owner", &self.owner).body(self.commit.to_bytes())
     }
 
     fn parse(request: &Request) -> Result<Self, ApiError> {
         let owner = request.parameters().parsed("owner")?;
         let body = Value::decode_shared(&request.body)?;
-        let update = |value: &Value| {
-            let fields = value.fields("SignedPointerUpdate")?;
-            Ok((Writer::from_cbor(fields.required("w")?)?, fields.bytes("s")?.clone()))
-        };
-        let updates = body.fields("MultiWriterCommit")?.required("p")?.as_list()?.iter().map(update);
-        Ok(SetPointers { owner, updates: updates.collect::<Result<_, DecodeError>>()? })
+        Ok(SetPointers { owner, commit: MultiWriterCommit::from_cbor(&body)? })
     }
 
     fn write(taken: &bool) -> Bytes {

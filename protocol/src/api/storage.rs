@@ -7,16 +7,14 @@ use zeroize::Zeroizing;
 
 use super::query::malformed;
 use super::{ApiError, Call, Request};
-use crate::encoding::{Cid, Codec, DecodeError, FromCbor, Map, Multihash, ToCbor, Value, text};
+use crate::encoding::{Cid, Codec, DecodeError, FromCbor, Multihash, ToCbor, Value, text};
 use crate::keys::{Owner, Writer};
 use crate::merkle::bat::caps::MAX_CAPS;
 use crate::merkle::bat::{BatWithId, ChunkMirrorCap};
+use crate::merkle::block::{BlockStoreProperties, BlockWriteGroup, MAX_BLOCK};
 
-/// Largest block in bytes (`spec/02` §2.1).
-pub const MAX_BLOCK: usize = 1_048_676;
-
-/// Largest body of [`PutBlocks`]: existing clients keep the sum of blocks below [`MAX_BLOCK`]; 4 MiB leave room.
-pub const MAX_PUT: usize = 4 << 20;
+/// Largest body of [`PutBlocks`] in bytes. Existing clients keep the sum of blocks at or below [`MAX_BLOCK`].
+pub const MAX_PUT: usize = 4 * MAX_BLOCK;
 
 /// Reads the text of a node's identifier: a CID, or bare base58 of a peer id (`Qm…`, `12D3…`, `1…`).
 pub fn read_server_id(text: &str) -> Result<Cid, ApiError> {
@@ -94,57 +92,12 @@ impl Call for GetServerIds {
     }
 }
 
-/// What a node says about direct access to its object store. All false: blocks go through the node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StorageProperties {
-    /// Clients may write blocks to the object store.
-    pub direct_writes: bool,
-    /// Anybody may read blocks from the object store.
-    pub public_reads: bool,
-    /// Clients may get authorised URLs for reads.
-    pub authorised_reads: bool,
-    /// Base URL of public reads.
-    pub public_url: Option<String>,
-    /// Base URL of authorised reads.
-    pub authorised_url: Option<String>,
-}
-
-impl ToCbor for StorageProperties {
-    fn to_cbor(&self) -> Value {
-        let mut map = Map::default();
-        map.insert("w", Value::Bool(self.direct_writes));
-        map.insert("pr", Value::Bool(self.public_reads));
-        map.insert("ar", Value::Bool(self.authorised_reads));
-        for (key, url) in [("b", &self.public_url), ("ba", &self.authorised_url)] {
-            if let Some(url) = url {
-                map.insert(key, Value::text(url));
-            }
-        }
-        Value::Map(map)
-    }
-}
-
-impl FromCbor for StorageProperties {
-    fn from_cbor(value: &Value) -> Result<Self, DecodeError> {
-        let fields = value.fields("BlockStoreProperties")?;
-        let flag = |key| fields.required(key)?.as_bool();
-        let url = |key| fields.optional(key).map(|url| url.as_text().map(str::to_owned)).transpose();
-        Ok(StorageProperties {
-            direct_writes: flag("w")?,
-            public_reads: flag("pr")?,
-            authorised_reads: flag("ar")?,
-            public_url: url("b")?,
-            authorised_url: url("ba")?,
-        })
-    }
-}
-
 /// `blockstore/props` (`spec/04` §4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetStorageProperties;
 
 impl Call for GetStorageProperties {
-    type Output = StorageProperties;
+    type Output = BlockStoreProperties;
     const PATH: &'static str = "api/v0/blockstore/props";
 
     fn request(&self) -> Request {
@@ -155,12 +108,12 @@ impl Call for GetStorageProperties {
         Ok(GetStorageProperties)
     }
 
-    fn write(properties: &StorageProperties) -> Bytes {
+    fn write(properties: &BlockStoreProperties) -> Bytes {
         properties.to_bytes().into()
     }
 
-    fn read_body(&self, body: Bytes) -> Result<StorageProperties, ApiError> {
-        Ok(StorageProperties::from_bytes(&body)?)
+    fn read_body(&self, body: Bytes) -> Result<BlockStoreProperties, ApiError> {
+        Ok(BlockStoreProperties::from_bytes(&body)?)
     }
 }
 
@@ -254,15 +207,6 @@ impl Call for CloseTransaction {
     }
 }
 
-/// One block and its writer's attached signature over the block's SHA-256 (96 bytes).
-#[derive(Clone, PartialEq, Eq)]
-pub struct SignedBlock {
-    /// The signature.
-    pub signature: Bytes,
-    /// The block.
-    pub block: Bytes,
-}
-
 /// `block/put/bulk`: writes blocks of one writer and one kind (`spec/04` §4.5). May be repeated without harm.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PutBlocks {
@@ -275,7 +219,7 @@ pub struct PutBlocks {
     /// [`Codec::Raw`] or [`Codec::DagCbor`].
     pub codec: Codec,
     /// The blocks. Clients keep the sum of their sizes at or below [`MAX_BLOCK`].
-    pub blocks: Vec<SignedBlock>,
+    pub group: BlockWriteGroup,
 }
 
 impl Call for PutBlocks {
@@ -285,17 +229,14 @@ impl Call for PutBlocks {
     const MAX_BODY: usize = MAX_PUT;
 
     fn request(&self) -> Request {
-        let column = |part: fn(&SignedBlock) -> &Bytes| {
-            Value::List(self.blocks.iter().map(|block| Value::Bytes(part(block).clone())).collect())
-        };
-        let body = Value::map([("b", column(|block| &block.block)), ("s", column(|block| &block.signature))]);
+        let body = self.group.to_bytes();
         let format = if self.codec == Codec::Raw { "raw" } else { "dag-cbor" };
         Request::new(Self::PATH)
             .with("format", format)
             .with("owner", &self.owner)
             .with("transaction", &self.transaction)
             .with("writer", &self.writer)
-            .body(body.encode())
+            .body(body)
     }
 
     fn parse(request: &Request) -> Result<Self, ApiError> {
@@ -311,11 +252,7 @@ impl Call for PutBlocks {
             let text = format!("Different number of of blocks and signatures! {blocks} != {signatures}");
             return Err(ApiError::refused(text));
         }
-        let signed = |(block, signature): (&Value, &Value)| {
-            Ok(SignedBlock { block: block.as_bytes()?.clone(), signature: signature.as_bytes()?.clone() })
-        };
-        let blocks = blocks.iter().zip(signatures).map(signed).collect::<Result<_, DecodeError>>()?;
-        Ok(PutBlocks { owner, writer, transaction, codec, blocks })
+        Ok(PutBlocks { owner, writer, transaction, codec, group: BlockWriteGroup::from_cbor(&body)? })
     }
 
     fn write(cids: &Vec<Cid>) -> Bytes {
@@ -332,7 +269,7 @@ impl Call for PutBlocks {
             text.and_then(|text| text.parse().ok()).ok_or_else(malformed)
         });
         let cids = cids.collect::<Result<Vec<_>, _>>()?;
-        if cids.len() == self.blocks.len() { Ok(cids) } else { Err(malformed()) }
+        if cids.len() == self.group.blocks.len() { Ok(cids) } else { Err(malformed()) }
     }
 }
 
