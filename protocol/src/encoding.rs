@@ -1,8 +1,9 @@
-//! Bytes below every format: CBOR, content identifiers and multibase texts (`spec/01` §1–§2).
+//! Bytes below every format: CBOR, content identifiers, varints and multibase texts (`spec/01` §1–§2).
 
 pub mod cbor;
 pub mod cid;
 pub mod text;
+pub mod varint;
 
 pub use cbor::{DecodeError, FromCbor, Map, ToCbor, Value};
 pub use cid::{Cid, CidError, Codec, Multihash};

@@ -11,4 +11,6 @@ pub mod api;
 pub mod cryptree;
 pub mod encoding;
 pub mod keys;
+pub mod login;
 pub mod merkle;
+pub mod names;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pyrgos_crypto::hash::sha256;
 
-use super::text;
+use super::{text, varint};
 
 /// Largest identity digest that a reader accepts, in bytes. Old data hold keys of this size inside their hashes.
 pub const MAX_IDENTITY_DIGEST: usize = 4112;
@@ -44,6 +44,12 @@ pub enum CidError {
     /// The text is in no base that CIDs may have.
     #[error("malformed CID text")]
     Text,
+}
+
+impl From<varint::VarintError> for CidError {
+    fn from(_: varint::VarintError) -> Self {
+        CidError::Malformed
+    }
 }
 
 /// What a block's bytes are.
@@ -146,8 +152,8 @@ impl Multihash {
 
     /// Reads the bytes of one multihash and nothing else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CidError> {
-        let (code, rest) = read_varint(bytes)?;
-        let (length, digest) = read_varint(rest)?;
+        let (code, rest) = varint::read(bytes)?;
+        let (length, digest) = varint::read(rest)?;
         if code == Self::IDENTITY && length > MAX_IDENTITY_DIGEST as u64 {
             return Err(CidError::DigestLength { code, length });
         }
@@ -158,8 +164,8 @@ impl Multihash {
     }
 
     fn write_into(&self, out: &mut Vec<u8>) {
-        write_varint(out, self.code);
-        write_varint(out, self.digest().len() as u64);
+        varint::write(out, self.code);
+        varint::write(out, self.digest().len() as u64);
         out.extend_from_slice(self.digest());
     }
 
@@ -248,8 +254,8 @@ impl Cid {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len());
         if let Some(codec) = self.codec {
-            write_varint(&mut out, 1);
-            write_varint(&mut out, codec.code());
+            varint::write(&mut out, 1);
+            varint::write(&mut out, codec.code());
         }
         self.hash.write_into(&mut out);
         out
@@ -259,7 +265,17 @@ impl Cid {
     pub fn encoded_len(&self) -> usize {
         let digest = self.hash.digest().len();
         let version_and_codec = if self.codec.is_some() { 2 } else { 0 };
-        version_and_codec + varint_len(self.hash.code) + varint_len(digest as u64) + digest
+        version_and_codec + varint::encoded_len(self.hash.code) + varint::encoded_len(digest as u64) + digest
+    }
+
+    /// Reads the text of a server id: CID text, or base58btc of a bare identity multihash (`12D3KooW…`), which becomes
+    /// version 1 with the codec of peer keys (`spec/01` §2.4).
+    pub fn from_server_id(server_id: &str) -> Result<Self, CidError> {
+        if !server_id.starts_with('1') {
+            return server_id.parse();
+        }
+        let hash = Multihash::from_bytes(&text::from_base58(server_id).map_err(|_| CidError::Text)?)?;
+        Ok(Cid::new(Codec::Libp2pKey, hash))
     }
 
     /// Reads the binary form; bytes after the multihash are an error.
@@ -267,11 +283,11 @@ impl Cid {
         if bytes.len() == 34 && bytes.starts_with(&[0x12, 0x20]) {
             return Ok(Cid { codec: None, hash: Multihash::from_bytes(bytes)? });
         }
-        let (version, rest) = read_varint(bytes)?;
+        let (version, rest) = varint::read(bytes)?;
         if version != 1 {
             return Err(CidError::Version(version));
         }
-        let (codec, rest) = read_varint(rest)?;
+        let (codec, rest) = varint::read(rest)?;
         Ok(Cid::new(Codec::from_code(codec)?, Multihash::from_bytes(rest)?))
     }
 }
@@ -304,16 +320,4 @@ impl FromStr for Cid {
         }
         Cid::from_bytes(&text::from_multibase(text).map_err(|_| CidError::Text)?)
     }
-}
-
-fn read_varint(bytes: &[u8]) -> Result<(u64, &[u8]), CidError> {
-    unsigned_varint::decode::u64(bytes).map_err(|_| CidError::Malformed)
-}
-
-fn write_varint(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(unsigned_varint::encode::u64(value, &mut unsigned_varint::encode::u64_buffer()));
-}
-
-fn varint_len(value: u64) -> usize {
-    unsigned_varint::encode::u64(value, &mut unsigned_varint::encode::u64_buffer()).len()
 }

@@ -144,3 +144,13 @@ impl TryCryptoRng for KnownBytes {}
 pub fn system_random() -> impl rand_core::CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
 }
+
+/// Properties of an integration test: a failing case is kept beside the test, as proptest cannot find a crate's root
+/// from there.
+pub fn properties() -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, FileFailurePersistence};
+    Config {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..Config::default()
+    }
+}
