@@ -9,8 +9,10 @@
 
 pub mod admin;
 pub mod bats;
+pub mod core;
 pub mod error;
 pub mod frame;
+pub mod login;
 pub mod mutable;
 pub mod query;
 pub mod space;
