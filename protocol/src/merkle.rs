@@ -3,4 +3,7 @@
 
 pub mod bat;
 pub mod block;
+pub mod champ;
 pub mod pointer;
+
+pub use bat::{Bat, BatId, BatWithId};
