@@ -7,18 +7,22 @@ use pyrgos_crypto::hash::sha256;
 use pyrgos_protocol::cryptree::capability::AbsoluteCapability;
 use pyrgos_protocol::cryptree::chunk::{ChunkLabels, chunk_count, chunk_len, fit};
 use pyrgos_protocol::cryptree::directory::ChildList;
+use pyrgos_protocol::cryptree::home::NewHome;
 use pyrgos_protocol::cryptree::node::{CryptreeNode, OpenNode};
-use pyrgos_protocol::cryptree::{FileProperties, MapKey};
+use pyrgos_protocol::cryptree::properties::Timestamp;
+use pyrgos_protocol::cryptree::{FileName, FileProperties, MapKey};
 use pyrgos_protocol::encoding::{Cid, FromCbor};
+use pyrgos_protocol::merkle::bat::Bat;
 use serde_json::Value;
 
 use crate::content;
 use crate::nodes::{Checked, capability, check};
+use crate::state::{Blocks, Labels, labels, signed_pointer};
 use crate::support::{Cases, array, boolean, bytes, int, text};
 
 /// Blocks by their address, and nodes by their map key.
 struct Store {
-    blocks: BTreeMap<String, Bytes>,
+    blocks: Blocks,
     nodes: BTreeMap<MapKey, String>,
 }
 
@@ -129,9 +133,14 @@ fn vectors() {
     assert_eq!(after.1.cap, cap);
 
     cases.skip_section("publicInodes", "published files wait for issue 3; their CHAMP is replayed in 02-public-inodes");
-    cases.skip_section("signup", "addresses without the blocks; the order is tested with the client");
-    cases.skip_section("pointers", "signed pointers are replayed in the tests of the merkle layer");
-    cases.skip_section("writers", "writer data and CHAMP are replayed in the tests of the merkle layer");
+    // The tree of labels holds these nodes and no other: neither deleted ones nor later chunks.
+    let labels = labels(&cases.section("pointers"), &cases.section("writers"), &store.blocks);
+    let recorded: Labels = nodes
+        .iter()
+        .map(|(record, node)| ((node.cap.writer.to_string(), node.cap.map_key), text(record, "cid").parse().unwrap()))
+        .collect();
+    assert_eq!(labels, recorded);
+    sign_up(&cases.section("signup")[0], &entry);
     cases.finish();
 }
 
@@ -175,6 +184,33 @@ fn seeds(tree: &BTreeMap<String, Found>) {
         seen += 1;
     }
     assert!(seen >= 12, "{seen} files by formula");
+}
+
+/// The operations of a sign-up: those of the identity end with its pointer, those of the home's writer with the other.
+/// Only the addresses of the blocks are recorded. The home directory is as long as the one that this crate makes.
+fn sign_up(case: &Value, home: &AbsoluteCapability) {
+    let operations = case["operations"].as_array().expect("operations");
+    let pointers: Vec<&Value> = operations.iter().filter(|operation| text(operation, "op") == "pointer").collect();
+    let writers: Vec<&str> = pointers.iter().map(|operation| text(operation, "writer")).collect();
+    assert_eq!(writers, [home.owner.to_string(), home.writer.to_string()]);
+    for pointer in pointers {
+        let update = signed_pointer(pointer, "signed");
+        assert_eq!((update.original(), update.sequence()), (None, Some(1)));
+        let target = update.updated().expect("a target").to_string();
+        assert!(operations.iter().any(|operation| operation["cid"] == target.as_str()));
+    }
+    let mut rng = crate::support::system_random();
+    let signer = pyrgos_protocol::keys::SigningKeyPair::generate(&mut rng).signer();
+    let mirror = Bat::from_bytes([1; 32]).mirror_id();
+    let name = FileName::new("alice").unwrap();
+    let now = Timestamp::new(1_795_446_518, 587_008_136).unwrap();
+    let made = NewHome::build(&home.owner, name, &signer, &mirror, now, &mut rng).unwrap();
+    let mut lengths: Vec<i64> = made.nodes.iter().map(|new| new.node.to_block().1.len() as i64).collect();
+    lengths.sort_unstable();
+    let mut recorded: Vec<i64> = operations.iter().filter_map(|operation| operation["length"].as_i64()).collect();
+    recorded.retain(|length| *length > 4112);
+    recorded.sort_unstable();
+    assert_eq!(lengths, recorded, "as long as the nodes that other clients make");
 }
 
 /// Renaming changes the parent block and nothing else, so that the new node follows from the old one.

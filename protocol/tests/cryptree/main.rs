@@ -10,6 +10,7 @@ mod laws;
 mod negative;
 mod nodes;
 mod primitives;
+mod state;
 mod writing_spaces;
 
 use pyrgos_crypto::hash::{Sha256, sha256};
