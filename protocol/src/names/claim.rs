@@ -50,6 +50,11 @@ impl Claim {
         Claim { username: username.clone(), expiry, providers, signed }
     }
 
+    /// What the owner signs: name, expiry and servers in a binary form of its own, not CBOR.
+    pub fn payload(&self) -> Vec<u8> {
+        payload(&self.username, self.expiry, &self.providers)
+    }
+
     /// Checks that the claim is for `name` and signed by its owner. The clock is not consulted.
     ///
     /// # Errors
@@ -64,14 +69,13 @@ impl Claim {
         let signed = owner.open(&self.signed).map_err(|_| ClaimError::Signature)?;
         // Names, dates and server ids each have exactly one form, so equal content is equal bytes. Readers ignore what
         // follows the last server.
-        if !signed.starts_with(&payload(&self.username, self.expiry, &self.providers)) {
+        if !signed.starts_with(&self.payload()) {
             return Err(ClaimError::Content);
         }
         Ok(())
     }
 }
 
-/// What is signed; not CBOR.
 fn payload(username: &Username, expiry: Date, providers: &[Cid]) -> Vec<u8> {
     let mut out = Vec::new();
     // Lengths of texts are in UTF-16 units, which for ASCII are bytes.
