@@ -1,0 +1,72 @@
+## make run    install what is missing, build, start a personal node on this machine
+## make test   install what is missing, run all tests and the README's first session
+## make lint   formatting, clippy, documentation links, licences and sources of dependencies
+## make wasm   check that crypto and protocol build for a browser (wasm32)
+## make fuzz   give every decoder hostile bytes for FUZZ_SECONDS each
+## make bench  measure the kernels
+##
+## Settings: PROFILE=dev (make run: builds faster, runs slower), ARGS='--listen 127.0.0.1:9000' (make run: passed to
+## the node), FUZZ_SECONDS=60, FUZZ_TARGETS='cbor cid'.
+
+PROFILE ?= release
+ARGS ?=
+FUZZ_SECONDS ?= 10
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+BIN := $(CURDIR)/target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+TOOLS := target/tools
+export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
+
+.PHONY: help build-needs run test lint wasm fuzz bench
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+# RocksDB's bindings are made from its headers with libclang.
+build-needs:
+	@.ci/install libclang-dev
+
+run: build-needs
+	cargo build --locked --profile $(PROFILE) -p pyrgos
+	@printf '%s\n' '' \
+	    'Your node is starting. In another terminal:' '' \
+	    '    export PATH=$(BIN):$$PATH' \
+	    '    pyrgos signup alice           # asks for a password, which never leaves this machine' \
+	    '    pyrgos login alice' \
+	    '    pyrgos put -r FOLDER /alice   # encrypts and stores' \
+	    '    pyrgos ls -l' \
+	    '    pyrgos logout' '' \
+	    'pyrgos help tells more. Ctrl-C stops the node; what it keeps stays.' ''
+	@exec $(BIN)/pyrgos node --signup open $(ARGS)
+
+test: build-needs
+	cargo test --locked --workspace
+	.ci/session
+
+# Advisories are not checked here: their database is outside the package registries (see deny.toml).
+lint: build-needs $(TOOLS)/installed
+	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+	cargo deny --locked check bans licenses sources
+
+wasm:
+	.ci/wasm
+
+# The sanitizer needs a compiler flag that stable Rust hides: RUSTC_BOOTSTRAP shows it.
+fuzz: export RUSTC_BOOTSTRAP := 1
+fuzz: $(TOOLS)/installed
+	fuzz/seeds fuzz/corpus/vectors
+	cargo fuzz build
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -n 1 -P 2 fuzz/run $(FUZZ_SECONDS)
+
+bench: build-needs
+	cargo bench --locked --workspace --benches
+
+$(TOOLS)/installed: .ci/tools.txt
+	@command -v pip3 >/dev/null || .ci/install python3-pip
+	pip3 install --quiet --no-deps --require-hashes --upgrade --target $(TOOLS) --requirement .ci/tools.txt \
+	    || cargo install --locked --root $(TOOLS) \
+	        $$(sed -n 's/^astral-dev-toolchain-\(.*\)==\([^ ]*\).*/\1@\2/p' .ci/tools.txt)
+	@touch $@
