@@ -66,7 +66,7 @@ bench: build-needs
 
 $(TOOLS)/installed: .ci/tools.txt
 	@command -v pip3 >/dev/null || .ci/install python3-pip
-	pip3 install --quiet --no-deps --require-hashes --upgrade --target $(TOOLS) --requirement .ci/tools.txt \
+	pip3 install --quiet --root-user-action=ignore --no-deps --require-hashes --upgrade --target $(TOOLS) --requirement .ci/tools.txt \
 	    || cargo install --locked --root $(TOOLS) \
 	        $$(sed -n 's/^astral-dev-toolchain-\(.*\)==\([^ ]*\).*/\1@\2/p' .ci/tools.txt)
 	@touch $@

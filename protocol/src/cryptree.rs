@@ -6,7 +6,7 @@
 //! | [`capability`] | what it takes to find, open and change a node |
 //! | [`properties`], [`name`] | what a node says about its file or directory |
 //! | [`fragments`] | a node's data, encrypted and cut into blocks: the hot path of every upload |
-//! | [`chunk`], [`file`] | how a file is cut into chunks, their labels and nodes |
+//! | [`chunk`], [`mod@file`] | how a file is cut into chunks, their labels and nodes |
 //! | [`hash_tree`] | the hash tree over a file's content |
 //! | [`directory`] | child lists and their changes, new directories and link nodes |
 //! | [`home`] | the directories that every account has |
