@@ -368,3 +368,44 @@ fn refuse_wrong_logs(recorded: &Recorded) {
     // Sizes.
     assert!(OperationLog::from_request(&vec![0; MAX_LOG_BYTES + 1].into()).is_err());
 }
+
+/// The sign-ups that existing clients sent to a real server: each passes every check made here.
+#[test]
+fn recorded_sign_ups() {
+    let recorded = support::load("04-exchanges-1-signup-login-ls");
+    let mut replayed = 0;
+    for exchange in recorded["exchanges"].as_array().unwrap() {
+        if !text(exchange, "target").ends_with("/core/signup") {
+            continue;
+        }
+        let body = Bytes::from(bytes(&recorded["bodies"], text(&exchange["request_body"], "sha256")));
+        // name, link, log, proof of work, token
+        let mut rest = body;
+        let mut part = || {
+            let length = u32::from_be_bytes(rest.split_to(4)[..].try_into().unwrap());
+            rest.split_to(length as usize)
+        };
+        let username = Username::new(std::str::from_utf8(&part()).unwrap()).unwrap();
+        let link = ChainLink::from_bytes(&part()).unwrap();
+        let log_bytes = part();
+        let log = OperationLog::from_request(&log_bytes).unwrap();
+        assert_eq!(log.to_bytes(), log_bytes);
+        let proof = ProofOfWork::from_request(&part()).unwrap();
+        let claim = Chain(vec![link]);
+        assert!(proof.proves(&claim.to_bytes(), 0));
+        // The second attempt of `java-signup2` is the solution of the difficulty that the first was answered with.
+        let answer = hex::decode(text(&exchange["response_body"], "hex")).unwrap();
+        let demanded = if text(exchange, "step") == "java-signup2" { 12 } else { 0 };
+        assert_eq!(proof.proves(&claim.to_bytes(), demanded), answer == [1]);
+
+        let bat = log.mirror_bat.as_ref().unwrap();
+        let millis = SignedRequest::from_bytes(&bat.auth[64..]).unwrap().millis;
+        let owner = log.verify(&username, &claim, millis).unwrap();
+        assert_eq!(claim.owner(), Some(&owner));
+        // The home directory has a writer of its own.
+        assert_eq!(log.other_writers(&owner).len(), 1);
+        replayed += 1;
+    }
+    println!("04-exchanges-1-signup-login-ls.json: {replayed} sign-ups verified");
+    assert_eq!(replayed, 4);
+}
