@@ -52,4 +52,9 @@ fn fingerprint(case: &Json) {
     assert_eq!(java.matches(&friend_side), boolean(case, "matches"));
     assert_eq!(java.matches(&java), boolean(case, "matches_itself"));
     assert_ne!(java, ours);
+    // Both halves count: a scanned code that has only one of them right is somebody else's.
+    let [own, friend] = ["our_fingerprint", "friend_fingerprint"].map(|key| array::<32>(case, key));
+    assert!(java.matches(&FingerPrint::from_halves(friend, own)));
+    assert!(!java.matches(&FingerPrint::from_halves(friend, [0; 32])));
+    assert!(!java.matches(&FingerPrint::from_halves([0; 32], own)));
 }

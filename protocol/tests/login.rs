@@ -11,8 +11,8 @@ use pyrgos_crypto::secretbox::Nonce;
 use pyrgos_crypto::{pow, totp};
 use pyrgos_protocol::encoding::{FromCbor, ToCbor, Value};
 use pyrgos_protocol::keys::{
-    BoxingKeyPair, CipherText, KeyHash, ProofOfWork, PublicSigningKey, SecretSigningKey, SignedError, SignedRequest,
-    SignedTime, SymmetricKey,
+    BoxingKeyPair, CipherText, KeyHash, Owner, ProofOfWork, PublicSigningKey, SecretSigningKey, SignedError,
+    SignedRequest, SignedTime, SymmetricKey,
 };
 use pyrgos_protocol::login::second_factor::{
     BackupCodes, FactorAnswer, FactorType, MAX_NAME_LEN, MultiFactorAuthMethod, MultiFactorAuthRequest,
@@ -229,6 +229,8 @@ fn entry_points(case: &Json) {
                 assert_eq!(length.as_u64().unwrap(), cbor.len() as u64);
                 assert!(read.boxing.is_some() && read.identity.is_some());
                 assert_eq!((read.version, read.entries.len()), (2, 1));
+                let owner = &read.entries[0].capability.owner;
+                assert!(read.is_of(owner) && !read.is_of(&Owner::new(KeyHash::null())));
             }
         }
         Err(error) => assert!(!verdict, "{error}: {case}"),

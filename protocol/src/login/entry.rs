@@ -4,7 +4,7 @@ use pyrgos_crypto::random::CryptoRng;
 
 use crate::cryptree::capability::AbsoluteCapability;
 use crate::encoding::{DecodeError, FromCbor, ToCbor, Value};
-use crate::keys::{BoxingKeyPair, CipherError, PaddedCipherText, SigningKeyPair, SymmetricKey};
+use crate::keys::{BoxingKeyPair, CipherError, Owner, PaddedCipherText, SigningKeyPair, SymmetricKey};
 use crate::names::Username;
 
 /// Padding of [`UserStaticData`], in bytes.
@@ -52,6 +52,12 @@ impl EntryPoints {
     /// The secrets of an account of today's kind.
     pub fn new(entries: Vec<EntryPoint>, boxing: BoxingKeyPair, identity: SigningKeyPair) -> Self {
         EntryPoints { version: Self::VERSION, entries, boxing: Some(boxing), identity: Some(identity) }
+    }
+
+    /// Whether the identity in here is `owner`, as the name tree and the writer data say. A client checks it, so that a
+    /// server cannot make it sign for another account (`spec/01` §4.7). Old accounts have none in here, and pass.
+    pub fn is_of(&self, owner: &Owner) -> bool {
+        self.identity.as_ref().is_none_or(|identity| identity.public_key_hash() == *owner.key_hash())
     }
 }
 
