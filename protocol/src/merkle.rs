@@ -4,6 +4,11 @@
 pub mod bat;
 pub mod block;
 pub mod champ;
+pub mod ownership;
 pub mod pointer;
+pub mod writer_data;
 
-pub use bat::{Bat, BatId, BatWithId};
+pub use bat::{Bat, BatId, BatWithId, BlockMirrorCap, ChunkMirrorCap};
+pub use champ::{BlockSource, Champ, KeyHashing};
+pub use pointer::{CasFailure, MultiWriterCommit, PointerMemory, PointerUpdate, SignedPointerUpdate};
+pub use writer_data::WriterData;

@@ -2,7 +2,7 @@
 //! name (`spec/02` §8).
 //!
 //! This file holds the tokens and their identifiers; [`prefix`] puts them into blocks and finds them there, [`auth`]
-//! proves possession and decides about reads, [`caps`] asks for guarded blocks, [`request`] authorises calls.
+//! proves possession and decides about reads, [`caps`] asks for guarded blocks.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -19,12 +19,10 @@ use crate::encoding::{Cid, Codec, DecodeError, FromCbor, Multihash, ToCbor, Valu
 pub mod auth;
 pub mod caps;
 pub mod prefix;
-pub mod request;
 pub mod time;
 
 pub use auth::{AuthLimits, BlockAuth, ReadCheck, Unauthorised};
 pub use caps::{BlockMirrorCap, ChunkMirrorCap};
-pub use request::SignedRequest;
 
 /// Length of a token's secret in bytes.
 pub const BAT_LEN: usize = 32;

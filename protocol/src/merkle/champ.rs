@@ -13,6 +13,7 @@ use super::bat::BatId;
 use super::block::{self, BlockError};
 use crate::encoding::{Cid, DecodeError, FromCbor};
 
+pub mod build;
 pub mod bulk;
 pub mod change;
 pub mod diff;
@@ -20,6 +21,7 @@ pub mod node;
 pub mod source;
 pub mod walk;
 
+pub use build::{build, empty, file_tree};
 pub use bulk::{BulkLookup, Proof};
 pub use change::{Change, Changed, Expected};
 pub use diff::Difference;

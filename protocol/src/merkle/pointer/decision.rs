@@ -6,6 +6,7 @@ use pyrgos_crypto::sign::PublicKey;
 use super::{CasFailure, MAX_SIGNED, MultiWriterCommit, PointerUpdate};
 use crate::encoding::{Cid, DecodeError, FromCbor, Value};
 use crate::keys::{KeyHash, Writer};
+use crate::merkle::writer_data::WriterData;
 
 /// Why a pointer does not move.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,15 +92,12 @@ pub fn admit(stored: Option<&[u8]>, key: &PublicKey, signed: &[u8]) -> Result<Po
 pub fn admit_target(update: &PointerUpdate, writer: &Writer, block: Option<&Bytes>) -> Result<(), PointerRefused> {
     let Some(target) = update.updated() else { return Ok(()) };
     let block = block.ok_or_else(|| PointerRefused::TargetAbsent(target.clone()))?;
-    let controller = controller(block).map_err(PointerRefused::TargetMalformed)?;
+    let data = Value::decode_canonical(block).and_then(|value| WriterData::from_cbor(&value));
+    let controller = data.map_err(PointerRefused::TargetMalformed)?.controller;
     if controller != *writer.key_hash() {
         return Err(PointerRefused::Controller { writer: writer.clone(), controller });
     }
     Ok(())
-}
-
-fn controller(block: &Bytes) -> Result<KeyHash, DecodeError> {
-    KeyHash::from_cbor(Value::decode_canonical(block)?.fields("WriterData")?.required("controller")?)
 }
 
 impl MultiWriterCommit {
