@@ -4,6 +4,7 @@
 pub mod bat;
 pub mod block;
 pub mod champ;
+pub mod commit;
 pub mod ownership;
 pub mod pointer;
 pub mod writer_data;
