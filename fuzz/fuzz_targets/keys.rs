@@ -1,0 +1,16 @@
+#![no_main]
+use pyrgos_protocol::keys::{
+    BoxingKeyPair, FingerPrint, KeyHash, OwnerProof, PasswordProtected, ProofOfWork, SigningKeyPair,
+    SigningPrivateKeyAndPublicHash, SymmetricKey,
+};
+pyrgos_fuzz::structures!(
+    BoxingKeyPair,
+    FingerPrint,
+    KeyHash,
+    OwnerProof,
+    PasswordProtected,
+    ProofOfWork,
+    SigningKeyPair,
+    SigningPrivateKeyAndPublicHash,
+    SymmetricKey
+);
