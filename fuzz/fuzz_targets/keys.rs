@@ -1,6 +1,6 @@
 #![no_main]
 use pyrgos_protocol::keys::{
-    BoxingKeyPair, FingerPrint, KeyHash, OwnerProof, PasswordProtected, ProofOfWork, SigningKeyPair,
+    BoxingKeyPair, FingerPrint, KeyHash, OwnerProof, PasswordProtected, ProofOfWork, SignedRequest, SigningKeyPair,
     SigningPrivateKeyAndPublicHash, SymmetricKey,
 };
 pyrgos_fuzz::structures!(
@@ -10,6 +10,7 @@ pyrgos_fuzz::structures!(
     OwnerProof,
     PasswordProtected,
     ProofOfWork,
+    SignedRequest,
     SigningKeyPair,
     SigningPrivateKeyAndPublicHash,
     SymmetricKey
