@@ -1,3 +1,3 @@
 #![no_main]
 use pyrgos_protocol::encoding::Cid;
-pyrgos_fuzz::texts!(Cid);
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pyrgos_fuzz::text::<Cid>(bytes));

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod client;
 pub mod cryptree;
 pub mod encoding;
 pub mod keys;

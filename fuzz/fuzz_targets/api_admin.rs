@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::api::admin::{ApproveSpaceRequest, GetAllowedSignups, GetPendingSpaceRequests, GetVersion};
-pyrgos_fuzz::calls!(ApproveSpaceRequest, GetAllowedSignups, GetPendingSpaceRequests, GetVersion);

@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::api::core::{GetChain, GetPublicKey, GetUsername, GetUsernames, SignUp, UpdateChain};
-pyrgos_fuzz::calls!(GetChain, GetPublicKey, GetUsername, GetUsernames, SignUp, UpdateChain);

@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::api::mutable::{GetPointer, SetPointer, SetPointers};
-pyrgos_fuzz::calls!(GetPointer, SetPointer, SetPointers);

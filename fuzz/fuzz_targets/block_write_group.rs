@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::merkle::block::BlockWriteGroup;
-pyrgos_fuzz::structures!(BlockWriteGroup);

@@ -1,5 +1,0 @@
-#![no_main]
-use pyrgos_protocol::cryptree::capability::{
-    AbsoluteCapability, CapabilityWithPath, NamedAbsoluteCapability, NamedRelativeCapability,
-};
-pyrgos_fuzz::structures!(AbsoluteCapability, CapabilityWithPath, NamedAbsoluteCapability, NamedRelativeCapability);

@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::cryptree::ChildList;
-pyrgos_fuzz::structures!(ChildList);

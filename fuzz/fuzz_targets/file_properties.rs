@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::cryptree::FileProperties;
-pyrgos_fuzz::structures!(FileProperties);

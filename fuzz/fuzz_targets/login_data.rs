@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::login::LoginData;
-pyrgos_fuzz::structures!(LoginData);

@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::login::LoginResponse;
-pyrgos_fuzz::structures!(LoginResponse);

@@ -1,3 +1,0 @@
-#![no_main]
-use pyrgos_protocol::cryptree::transaction::{ResumeRecord, UploadTransaction};
-pyrgos_fuzz::structures!(ResumeRecord, UploadTransaction);

@@ -1,0 +1,82 @@
+//! What an application holds: an account that is logged in, and its files.
+//!
+//! ```text
+//! Session::sign_up(transport, runtime, Settings::default(), SignUp { username, password, token })   make an account
+//! Session::log_in(transport, runtime, Settings::default(), &username, &password, &())               open one
+//! session.state() → bytes → Session::resume(…)                    hand it to another process, and go on there
+//!
+//! session.stat(&path)   list(&path)   names(&path)                look
+//! session.upload(&path, &mut source, &options, &progress)         store one file
+//! session.batch() → make_directory, put, … → finish()             store many with few round trips
+//! session.download(&path, range, &mut sink, &progress)            fetch; read, read_range for small ones
+//! session.write_at  append  truncate                              change parts of a file
+//! session.make_directory  make_directories  rename  copy  remove  arrange
+//! session.space()   change_password(&old, &new, &())              the account
+//! ```
+//!
+//! Paths are [`RemotePath`]s, `/user/directory/file`. Content comes from a [`ContentSource`] and goes to a
+//! [`ContentSink`]; [`Bytes`](bytes::Bytes) and `Vec<u8>` are ready ones. Whoever wants to show progress passes a closure
+//! as [`Progress`], others `&()`.
+//!
+//! A session needs two things from the program around it: a [`Transport`](crate::api::Transport) that carries calls to
+//! one node, and a [`Runtime`] that knows the time, draws random numbers and has threads to encrypt on.
+//!
+//! **The node is not trusted.** Blocks are hashed, pointers checked against their writer's key and against every earlier
+//! one, listings proven by the tree that the writer signed, names by their chain of claims. A node that lies is named by a
+//! [`ClientError`] of the kind [`ErrorKind::Untrustworthy`], and nothing of what it said reaches a sink.
+//!
+//! **Other devices are respected.** Each change is published with a compare-and-swap. Who loses the race applies the
+//! change again to what the other device left; only where both changed the content of the same file does the call fail,
+//! with [`ClientError::Conflict`].
+//!
+//! | module | holds |
+//! |---|---|
+//! | `network`, `cache` | calls, and the checks that every answer must pass |
+//! | `tree`, `view`, `item` | look-ups with proofs, a consistent look at the tree, one opened node |
+//! | `edit`, `layout`, `commit` | changes to a view, and their publication |
+//! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
+//! | `download` | reading files |
+//! | `account`, `sign_up`, `first_login` | accounts |
+
+mod account;
+mod batch;
+mod cache;
+mod commit;
+mod content;
+mod core;
+mod download;
+mod edit;
+mod entry;
+mod error;
+mod first_login;
+mod item;
+mod keys;
+mod layout;
+mod network;
+mod open_upload;
+mod path;
+mod progress;
+mod rewrite;
+mod runtime;
+mod seal;
+mod session;
+mod settings;
+mod sign_up;
+mod tree;
+mod upload;
+mod view;
+
+pub use account::{Password, SecondFactor};
+pub use batch::{Batch, BatchCount};
+pub use content::{ContentSink, ContentSource};
+pub use edit::IfExists;
+pub use entry::{Entry, Name};
+pub use error::{ClientError, ErrorKind};
+pub use keys::SessionState;
+pub use path::{MAX_PATH_UNITS, PathError, RemotePath};
+pub use progress::Progress;
+pub use runtime::{InlineRuntime, RngSource, Runtime};
+pub use session::{Session, Space};
+pub use settings::Settings;
+pub use sign_up::SignUp;
+pub use upload::UploadOptions;

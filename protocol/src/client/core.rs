@@ -1,0 +1,80 @@
+//! What all handles of one session share.
+
+use futures_util::lock::Mutex;
+
+use super::error::ClientError;
+use super::keys::SessionKeys;
+use super::network::Network;
+use super::runtime::Runtime;
+use super::view::View;
+use crate::api::Transport;
+
+/// See the module.
+pub(crate) struct Core<T, R> {
+    pub network: Network<T, R>,
+    pub keys: SessionKeys,
+    /// Held while changes are applied and published, so that one session does not race against itself.
+    pub writing: Mutex<()>,
+}
+
+impl<T: Transport, R: Runtime> Core<T, R> {
+    pub(crate) fn view(&self) -> View<'_, T, R> {
+        View::new(self)
+    }
+
+    /// Whether to try again after a failure: after a lost race, and when a block was gone because the state that named
+    /// it has been replaced meanwhile.
+    pub(crate) async fn try_again(
+        &self,
+        attempt: &mut u32,
+        error: &ClientError,
+        view: &View<'_, T, R>,
+    ) -> Result<bool, ClientError> {
+        *attempt += 1;
+        if *attempt >= self.network.settings.conflict_attempts {
+            return Ok(false);
+        }
+        match error {
+            ClientError::Conflict => {
+                self.network.pause(self.network.settings.first_pause / 4 * *attempt).await;
+                Ok(true)
+            }
+            ClientError::WithheldBlock { .. } | ClientError::ForgedListing { .. } => {
+                for (writer, version) in &view.versions {
+                    let now = self.network.version(&self.keys.owner, writer).await?;
+                    if now.target != version.target {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Runs an operation on a view of the current state, and again on a newer one after a lost race.
+///
+/// A macro, because the borrow of the view by the operation's future cannot be written as a closure's type.
+macro_rules! on_current_state {
+    ($core:expr, |$view:ident| $operation:expr) => {{
+        let core = $core;
+        let mut attempt = 0;
+        loop {
+            let mut view = core.view();
+            let result: Result<_, ClientError> = {
+                let $view = &mut view;
+                async { $operation }.await
+            };
+            match result {
+                Err(error) => {
+                    if !core.try_again(&mut attempt, &error, &view).await? {
+                        break Err(error);
+                    }
+                }
+                Ok(done) => break Ok(done),
+            }
+        }
+    }};
+}
+pub(crate) use on_current_state;

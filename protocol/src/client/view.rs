@@ -1,0 +1,316 @@
+//! One consistent look at an account's tree, and the changes that are to be made to it.
+//!
+//! A view reads the pointer of each writing space once and resolves everything from the state that it names. Changes
+//! gather in memory: directories as lists of entries that are encrypted once at the end, nodes as blocks. Reading sees
+//! them. [`commit`](super::commit) publishes them with a compare-and-swap; whoever loses the race starts again with a
+//! new view, so that no device overwrites what another one wrote.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::core::Core;
+use super::error::ClientError;
+use super::item::{Item, Reached, Signer, data_error};
+use super::network::Version;
+use super::path::RemotePath;
+use super::runtime::Runtime;
+use super::tree;
+use crate::api::Transport;
+use crate::cryptree::capability::{Location, NamedRelativeCapability};
+use crate::cryptree::chunk::{ChunkLabel, MapKey};
+use crate::cryptree::directory::ChildList;
+use crate::cryptree::fragments::{Fragment, FragmentBlock, NodeData};
+use crate::cryptree::name::FileName;
+use crate::cryptree::node::{BaseBlock, CryptreeNode};
+use crate::encoding::{Cid, FromCbor, Value};
+use crate::keys::{SymmetricKey, Writer};
+
+/// How many link nodes may follow each other before a cycle is assumed.
+const MAX_LINKS: usize = 8;
+
+/// Most chunks of one directory that are followed: at 500 entries each, half a million.
+const MAX_DIRECTORY_CHUNKS: usize = 1024;
+
+/// The changes to one writing space.
+pub(crate) struct Space {
+    pub signer: Signer,
+    /// The new node of each changed label; none removes the label.
+    pub changes: BTreeMap<MapKey, Option<(Cid, Bytes)>>,
+    /// Fragments that the changed nodes refer to and that were not sent yet.
+    pub fragments: Vec<FragmentBlock>,
+    /// Writers that this one owns no longer.
+    pub disowned: Vec<Writer>,
+    /// Whether the space ends: its pointer becomes empty.
+    pub ended: bool,
+}
+
+/// A directory with all its entries.
+pub(crate) struct Directory {
+    /// Its first chunk.
+    pub item: Item,
+    pub chunks: Vec<ChunkState>,
+}
+
+/// One chunk of a directory.
+pub(crate) struct ChunkState {
+    pub map_key: MapKey,
+    pub node: CryptreeNode,
+    /// Names the parent key and the label that is reserved for the chunk after it.
+    pub base: BaseBlock,
+    pub children: ChildList,
+    pub changed: bool,
+}
+
+impl Directory {
+    pub(crate) fn entry(&self, name: &FileName) -> Option<&NamedRelativeCapability> {
+        self.chunks.iter().find_map(|chunk| chunk.children.get(name.as_str()))
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &NamedRelativeCapability> {
+        self.chunks.iter().flat_map(|chunk| chunk.children.named().unwrap_or_default())
+    }
+}
+
+/// See the module.
+pub(crate) struct View<'s, T, R> {
+    pub core: &'s Core<T, R>,
+    pub versions: HashMap<Writer, Version>,
+    pub spaces: HashMap<Writer, Space>,
+    pub directories: HashMap<Location, Directory>,
+}
+
+impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
+    pub(crate) fn new(core: &'s Core<T, R>) -> Self {
+        View { core, versions: HashMap::new(), spaces: HashMap::new(), directories: HashMap::new() }
+    }
+
+    /// The version of a space that this view reads.
+    pub(crate) async fn version(&mut self, writer: &Writer) -> Result<&Version, ClientError> {
+        if !self.versions.contains_key(writer) {
+            let version = self.core.network.version(&self.core.keys.owner, writer).await?;
+            self.versions.insert(writer.clone(), version);
+        }
+        Ok(&self.versions[writer])
+    }
+
+    /// The node blocks at labels of one space, changes of this view included. Absence is proven by the space's tree.
+    pub(crate) async fn blocks(
+        &mut self,
+        writer: &Writer,
+        labels: &[ChunkLabel],
+    ) -> Result<Vec<Option<(Cid, Bytes)>>, ClientError> {
+        let root = self.version(writer).await?.data.as_ref().and_then(|data| data.tree.clone());
+        let changes = self.spaces.get(writer).map(|space| &space.changes);
+        let changed = |label: &ChunkLabel| changes.and_then(|changes| changes.get(&label.map_key));
+        let unchanged: Vec<ChunkLabel> = labels.iter().filter(|label| changed(label).is_none()).cloned().collect();
+        let stored = match root {
+            Some(root) if !unchanged.is_empty() => {
+                tree::lookup(&self.core.network, &self.core.keys.owner, &root, &unchanged).await?
+            }
+            _ => vec![None; unchanged.len()],
+        };
+        let mut stored = stored.into_iter();
+        let block = |label: &ChunkLabel| match changed(label) {
+            Some(change) => change.clone(),
+            None => stored.next().flatten(),
+        };
+        Ok(labels.iter().map(block).collect())
+    }
+
+    /// Opens nodes, each by its capability; absent ones are none. Links are not followed.
+    pub(crate) async fn open(&mut self, reached: &[Reached]) -> Result<Vec<Option<Item>>, ClientError> {
+        let mut by_writer: BTreeMap<&Writer, Vec<usize>> = BTreeMap::new();
+        for (at, reached) in reached.iter().enumerate() {
+            by_writer.entry(&reached.cap.writer).or_default().push(at);
+        }
+        let mut items: Vec<Option<Item>> = reached.iter().map(|_| None).collect();
+        for (writer, positions) in by_writer {
+            let labels: Vec<ChunkLabel> = positions.iter().map(|at| reached[*at].cap.label()).collect();
+            let blocks = self.blocks(writer, &labels).await?;
+            for (at, block) in positions.into_iter().zip(blocks) {
+                if let Some((cid, block)) = block {
+                    items[at] = Some(Item::open(&reached[at], cid, &block)?);
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// Opens nodes and follows links: an item that was reached through a link node carries it, and its name.
+    pub(crate) async fn open_targets(&mut self, reached: &[Reached]) -> Result<Vec<Option<Item>>, ClientError> {
+        let mut items = self.open(reached).await?;
+        for _ in 0..MAX_LINKS {
+            let links: Vec<usize> =
+                (0..items.len()).filter(|at| items[*at].as_ref().is_some_and(Item::is_link)).collect();
+            if links.is_empty() {
+                return Ok(items);
+            }
+            let mut targets = Vec::new();
+            for at in &links {
+                let Some(link) = &items[*at] else { continue };
+                targets.push(self.link_target(link).await?);
+            }
+            for (at, target) in links.into_iter().zip(self.open(&targets).await?) {
+                items[at] = match (items[at].take(), target) {
+                    (Some(link), Some(target)) => Some(target.through(link)),
+                    _ => None,
+                };
+            }
+        }
+        Err(ClientError::Inconsistent("a chain of links does not end"))
+    }
+
+    /// What a link node leads to: its only child (`spec/03` §1.10).
+    async fn link_target(&mut self, link: &Item) -> Result<Reached, ClientError> {
+        let children = self.children(&link.node, &link.cap.base_key).await?;
+        let mut targets = children.capabilities();
+        match (targets.next(), targets.next()) {
+            (Some(target), None) => link.child(target),
+            _ => Err(ClientError::Inconsistent("a link node without exactly one child")),
+        }
+    }
+
+    /// The user's home directory.
+    pub(crate) async fn home(&mut self) -> Result<Item, ClientError> {
+        let home = Reached { cap: self.core.keys.home.clone(), signer: None };
+        let items = self.open_targets(&[home]).await?;
+        items.into_iter().next().flatten().ok_or(ClientError::Inconsistent("the home directory is absent"))
+    }
+
+    /// What a path leads to.
+    pub(crate) async fn resolve(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
+        let not_found = || ClientError::NotFound { path: path.clone() };
+        if path.user().as_str() != self.core.keys.username.as_str() {
+            return Err(not_found());
+        }
+        let mut item = self.home().await?;
+        for name in path.names() {
+            if !item.is_directory() {
+                return Err(not_found());
+            }
+            item = self.child(&item, name).await?.ok_or_else(not_found)?;
+        }
+        Ok(item)
+    }
+
+    /// The directory that a path leads to.
+    pub(crate) async fn resolve_directory(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
+        let item = self.resolve(path).await?;
+        match item.is_directory() {
+            true => Ok(item),
+            false => Err(ClientError::NotADirectory { path: path.clone() }),
+        }
+    }
+
+    /// The child of this name; none if there is no entry, or if it leads nowhere.
+    pub(crate) async fn child(&mut self, directory: &Item, name: &FileName) -> Result<Option<Item>, ClientError> {
+        let directory = self.directory(directory).await?;
+        let Some(entry) = directory.entry(name) else { return Ok(None) };
+        let reached = directory.item.child(&entry.cap)?;
+        Ok(self.open_targets(&[reached]).await?.into_iter().next().flatten())
+    }
+
+    /// All chunks of a directory, decrypted.
+    pub(crate) async fn directory(&mut self, item: &Item) -> Result<&mut Directory, ClientError> {
+        let location = item.cap.location();
+        if !self.directories.contains_key(&location) {
+            let directory = self.load(item).await?;
+            self.directories.insert(location.clone(), directory);
+        }
+        self.directories.get_mut(&location).ok_or(ClientError::Inconsistent("a directory vanished from the view"))
+    }
+
+    async fn load(&mut self, item: &Item) -> Result<Directory, ClientError> {
+        let mut chunks: Vec<ChunkState> = Vec::new();
+        let mut chunk = Some(item.clone());
+        while let Some(item) = chunk.take() {
+            let children = self.children(&item.node, &item.cap.base_key).await?;
+            let children = self.named(&item, children).await?;
+            let base = item.base()?.clone();
+            let next = base.next.label();
+            let state =
+                ChunkState { map_key: item.cap.map_key, node: item.node.clone(), base, children, changed: false };
+            chunks.push(state);
+            if chunks.len() == MAX_DIRECTORY_CHUNKS {
+                return Err(ClientError::Limit("the directory has more chunks than this client follows"));
+            }
+            // A circle would otherwise be followed until the limit.
+            if chunks.iter().any(|chunk| chunk.map_key == next.map_key) {
+                return Err(ClientError::Inconsistent("the chunks of a directory form a circle"));
+            }
+            let later = Reached { cap: item.cap.with_label(next), signer: item.signer.clone() };
+            chunk = self.open(&[later]).await?.pop().flatten();
+        }
+        Ok(Directory { item: item.clone(), chunks })
+    }
+
+    /// The child list in one chunk of a directory or link node.
+    async fn children(&self, node: &CryptreeNode, key: &SymmetricKey) -> Result<ChildList, ClientError> {
+        let list = self.open_data(node.data(), key).await?;
+        ChildList::from_cbor(&list).map_err(ClientError::damaged("a directory"))
+    }
+
+    /// Gives the entries of the old form the names in their children's own properties (`spec/03` §4.1).
+    async fn named(&mut self, directory: &Item, children: ChildList) -> Result<ChildList, ClientError> {
+        let ChildList::Unnamed(caps) = children else { return Ok(children) };
+        let reached: Vec<Reached> = caps.iter().map(|cap| directory.child(cap)).collect::<Result<_, _>>()?;
+        let items = self.open(&reached).await?;
+        let entries = caps.into_iter().zip(items).filter_map(|(cap, item)| {
+            let properties = item?.properties().clone();
+            let hints = crate::cryptree::capability::Hints::of(&properties);
+            Some(NamedRelativeCapability { name: properties.name.into(), cap, hints })
+        });
+        Ok(ChildList::Named(entries.collect()))
+    }
+
+    /// Decrypts the data of a node, fetching its fragments.
+    pub(crate) async fn open_data(&self, data: &NodeData, key: &SymmetricKey) -> Result<Value, ClientError> {
+        let (core, owner) = (self.core, &self.core.keys.owner);
+        let fetch = |fragment: &Fragment| {
+            let fragment = fragment.clone();
+            async move { core.network.block(owner, &fragment.cid, fragment.bat.as_ref()).await }
+        };
+        let blocks: Vec<Bytes> = stream::iter(data.fragments().iter().map(fetch))
+            .buffered(core.network.settings.calls_in_flight)
+            .try_collect()
+            .await?;
+        let (data, key) = (data.clone(), key.clone());
+        let opened = if blocks.is_empty() {
+            data.open(&key, &blocks)
+        } else {
+            core.network.runtime.compute(move || data.open(&key, &blocks)).await
+        };
+        opened.map_err(data_error("the content of a node"))
+    }
+
+    /// The changes of the space that an item lies in, if this session may change it.
+    pub(crate) fn space(&mut self, item: &Item, path: &RemotePath) -> Result<&mut Space, ClientError> {
+        let signer = item.signer.as_ref().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
+        Ok(self.space_of(signer))
+    }
+
+    /// The changes of a signer's space.
+    pub(crate) fn space_of(&mut self, signer: &Signer) -> &mut Space {
+        self.spaces.entry(signer.writer()).or_insert_with(|| Space {
+            signer: signer.clone(),
+            changes: BTreeMap::new(),
+            fragments: Vec::new(),
+            disowned: Vec::new(),
+            ended: false,
+        })
+    }
+}
+
+impl Space {
+    /// Puts a node under a label.
+    pub(crate) fn put(&mut self, key: MapKey, node: &CryptreeNode) {
+        self.changes.insert(key, Some(node.to_block()));
+    }
+
+    /// Removes a label, if it is there.
+    pub(crate) fn remove(&mut self, key: MapKey) {
+        self.changes.insert(key, None);
+    }
+}
