@@ -7,6 +7,8 @@ pub mod champ;
 pub mod commit;
 pub mod ownership;
 pub mod pointer;
+pub mod public;
+pub mod resolution;
 pub mod writer_data;
 
 pub use bat::{Bat, BatId, BatWithId, BlockMirrorCap, ChunkMirrorCap};
