@@ -39,8 +39,9 @@ run: build-needs
 	    'pyrgos help tells more. Ctrl-C stops the node; what it keeps stays.' ''
 	@exec $(BIN)/pyrgos node --signup open $(ARGS)
 
+# --show-output: tests of vectors say how many cases of each file they replayed.
 test: build-needs
-	cargo test --locked --workspace
+	cargo test --locked --workspace -- --show-output
 	.ci/session
 
 # Advisories are not checked here: their database is outside the package registries (see deny.toml).
