@@ -57,10 +57,14 @@ wasm:
 
 # The sanitizer needs a compiler flag that stable Rust hides: RUSTC_BOOTSTRAP shows it.
 fuzz: export RUSTC_BOOTSTRAP := 1
-fuzz: $(TOOLS)/installed
-	fuzz/seeds fuzz/corpus/vectors
+fuzz: $(TOOLS)/installed fuzz/corpus/seeds
 	cargo fuzz build
 	@printf '%s\n' $(FUZZ_TARGETS) | xargs -n 1 -P 2 fuzz/run $(FUZZ_SECONDS)
+
+fuzz/corpus/seeds: fuzz/seeds $(wildcard testdata/*)
+	@command -v python3 >/dev/null || .ci/install python3
+	fuzz/seeds $@
+	@touch $@
 
 bench: build-needs
 	cargo bench --locked --workspace --benches

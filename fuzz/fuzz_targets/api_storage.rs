@@ -1,0 +1,17 @@
+#![no_main]
+use pyrgos_protocol::api::storage::{
+    CloseTransaction, GetBlock, GetBlockSize, GetServerId, GetServerIds, GetStorageProperties, LookUpChunk,
+    LookUpChunks, PutBlocks, StartTransaction,
+};
+pyrgos_fuzz::calls!(
+    CloseTransaction,
+    GetBlock,
+    GetBlockSize,
+    GetServerId,
+    GetServerIds,
+    GetStorageProperties,
+    LookUpChunk,
+    LookUpChunks,
+    PutBlocks,
+    StartTransaction
+);

@@ -1,0 +1,5 @@
+#![no_main]
+use pyrgos_protocol::login::second_factor::{
+    BackupCodes, MultiFactorAuthMethod, MultiFactorAuthRequest, MultiFactorAuthResponse,
+};
+pyrgos_fuzz::structures!(BackupCodes, MultiFactorAuthMethod, MultiFactorAuthRequest, MultiFactorAuthResponse);
