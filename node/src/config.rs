@@ -1,0 +1,265 @@
+//! The settings of a node: from flags, environment, a file and defaults, in this order.
+//!
+//! [`Settings`] is the one list of them. The text of each field is its documentation for `--help`, for the file and for
+//! this page; the file has the same names, `data-dir = "…"`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Space of an account unless the operator says otherwise: 1 GiB.
+pub const DEFAULT_QUOTA_BYTES: u64 = 1 << 30;
+
+/// Everything that can be set. What is absent has the default that its text names.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Folder that holds the node's key, blocks and records [default: ~/.local/share/pyrgos]
+    #[arg(long, env = "PYRGOS_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Address that clients connect to; port 0 takes a free one [default: 127.0.0.1:8000]
+    #[arg(long, env = "PYRGOS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// Host under which clients reach the node through a proxy, as in their `Host` header; may be given several times
+    /// [default: none]
+    #[arg(long, env = "PYRGOS_PUBLIC_HOST", value_name = "HOST", value_delimiter = ',')]
+    pub public_host: Option<Vec<String>>,
+
+    /// Take GET as well as POST, as nodes that serve a web page to strangers do [default: false]
+    #[arg(long, env = "PYRGOS_PUBLIC", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub public: Option<bool>,
+
+    /// Who may sign up [default: token]
+    #[arg(long, env = "PYRGOS_SIGNUP", value_name = "WHO")]
+    pub signup: Option<SignupPolicy>,
+
+    /// Most accounts that may sign up without a token [default: 10000]
+    #[arg(long, env = "PYRGOS_MAX_USERS", value_name = "NUMBER")]
+    pub max_users: Option<u64>,
+
+    /// New names a day above which sign-ups need a proof of work [default: 1000000]
+    #[arg(long, env = "PYRGOS_MAX_DAILY_SIGNUPS", value_name = "NUMBER")]
+    pub max_daily_signups: Option<u32>,
+
+    /// Space of a new account, in bytes or with K, M, G, T (powers of 1024) [default: 1G]
+    #[arg(long, env = "PYRGOS_QUOTA", value_name = "SIZE")]
+    #[serde(default, with = "size_text")]
+    pub quota: Option<Size>,
+
+    /// Usernames that may approve requests for space [default: none]
+    #[arg(long, env = "PYRGOS_ADMINS", value_name = "NAME", value_delimiter = ',')]
+    pub admins: Option<Vec<String>>,
+}
+
+/// Who may sign up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignupPolicy {
+    /// Anybody, up to the greatest number of accounts, and whoever has a token
+    Open,
+    /// Whoever has a token from `pyrgos token create`
+    Token,
+    /// Nobody
+    Closed,
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed = || format!("`{text}` is no size; write a number of bytes, or a number with K, M, G or T");
+        let (digits, shift) = match text.char_indices().next_back() {
+            Some((at, unit)) if unit.is_ascii_alphabetic() => {
+                let shift = match unit.to_ascii_uppercase() {
+                    'K' => 10,
+                    'M' => 20,
+                    'G' => 30,
+                    'T' => 40,
+                    _ => return Err(malformed()),
+                };
+                (&text[..at], shift)
+            }
+            _ => (text, 0),
+        };
+        let number: u64 = digits.parse().map_err(|_| malformed())?;
+        // Sizes travel as signed 64 bit integers.
+        let bytes = number.checked_mul(1 << shift).filter(|bytes| i64::try_from(*bytes).is_ok());
+        bytes.map(Size).ok_or_else(malformed)
+    }
+}
+
+/// In the file a size is a number or a text.
+mod size_text {
+    use super::Size;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(size: &Option<Size>, serializer: S) -> Result<S::Ok, S::Error> {
+        match size {
+            Some(Size(bytes)) => serializer.serialize_some(bytes),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Bytes(u64),
+            Text(String),
+        }
+        match Option::<Either>::deserialize(deserializer)? {
+            None => Ok(None),
+            Some(Either::Bytes(bytes)) => bytes.to_string().parse().map(Some).map_err(D::Error::custom),
+            Some(Either::Text(text)) => text.parse().map(Some).map_err(D::Error::custom),
+        }
+    }
+}
+
+/// A settings file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file system refused.
+    #[error("cannot read the settings file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The file is no TOML, or has a setting that does not exist.
+    #[error("the settings file {} is malformed: {message}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        message: String,
+    },
+    /// No home directory, and no data directory was given.
+    #[error("no home directory; say where the data shall be with --data-dir")]
+    NoHome,
+}
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] or [`ConfigError::Malformed`].
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Malformed {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })
+    }
+
+    /// These settings, and those of `other` where these say nothing.
+    pub fn or(self, other: Settings) -> Settings {
+        Settings {
+            data_dir: self.data_dir.or(other.data_dir),
+            listen: self.listen.or(other.listen),
+            public_host: self.public_host.or(other.public_host),
+            public: self.public.or(other.public),
+            signup: self.signup.or(other.signup),
+            max_users: self.max_users.or(other.max_users),
+            max_daily_signups: self.max_daily_signups.or(other.max_daily_signups),
+            quota: self.quota.or(other.quota),
+            admins: self.admins.or(other.admins),
+        }
+    }
+
+    /// The settings with their defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoHome`] if no data directory can be found.
+    pub fn resolve(self) -> Result<Config, ConfigError> {
+        let data_dir = match self.data_dir {
+            Some(data_dir) => data_dir,
+            None => default_data_dir().ok_or(ConfigError::NoHome)?,
+        };
+        Ok(Config {
+            data_dir,
+            listen: self.listen.unwrap_or(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 8000)),
+            public_hosts: self.public_host.unwrap_or_default(),
+            public: self.public.unwrap_or(false),
+            signup: self.signup.unwrap_or(SignupPolicy::Token),
+            max_users: self.max_users.unwrap_or(10_000),
+            max_daily_signups: self.max_daily_signups.unwrap_or(1_000_000),
+            quota_bytes: self.quota.map_or(DEFAULT_QUOTA_BYTES, |Size(bytes)| bytes),
+            admins: self.admins.unwrap_or_default(),
+        })
+    }
+}
+
+/// `$XDG_DATA_HOME/pyrgos`, else `~/.local/share/pyrgos`. A relative `XDG_DATA_HOME` is ignored, as its standard says.
+fn default_data_dir() -> Option<PathBuf> {
+    let folder = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = folder("XDG_DATA_HOME").or_else(|| Some(folder("HOME")?.join(".local/share")))?;
+    Some(base.join("pyrgos"))
+}
+
+/// The settings of one node, complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// [`Settings::data_dir`].
+    pub data_dir: PathBuf,
+    /// [`Settings::listen`].
+    pub listen: SocketAddr,
+    /// [`Settings::public_host`].
+    pub public_hosts: Vec<String>,
+    /// [`Settings::public`].
+    pub public: bool,
+    /// [`Settings::signup`].
+    pub signup: SignupPolicy,
+    /// [`Settings::max_users`].
+    pub max_users: u64,
+    /// [`Settings::max_daily_signups`].
+    pub max_daily_signups: u32,
+    /// [`Settings::quota`], in bytes.
+    pub quota_bytes: u64,
+    /// [`Settings::admins`].
+    pub admins: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_the_names_of_the_flags() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pyrgos.toml");
+        fs::write(&path, "data-dir = \"/d\"\nlisten = \"[::1]:0\"\nsignup = \"open\"\nquota = \"5M\"\n").unwrap();
+        let file = Settings::from_file(&path).unwrap();
+        let flags = Settings { signup: Some(SignupPolicy::Closed), ..Settings::default() };
+        let config = flags.or(file).resolve().unwrap();
+        assert_eq!(config.data_dir, Path::new("/d"));
+        assert_eq!(config.listen, "[::1]:0".parse().unwrap());
+        assert_eq!(config.signup, SignupPolicy::Closed);
+        assert_eq!(config.quota_bytes, 5 << 20);
+        assert_eq!(config.max_users, 10_000);
+        fs::write(&path, "no-such-setting = 1\n").unwrap();
+        assert!(matches!(Settings::from_file(&path), Err(ConfigError::Malformed { .. })));
+        assert!(matches!(Settings::from_file(Path::new("/nowhere/x")), Err(ConfigError::Read { .. })));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let size = |text: &str| text.parse::<Size>().ok();
+        assert_eq!(size("0"), Some(Size(0)));
+        assert_eq!(size("2k"), Some(Size(2048)));
+        assert_eq!(size("3T"), Some(Size(3 << 40)));
+        for malformed in ["", "K", "1.5G", "-1", "1X", "9999999999999T", "1 G", "9223372036854775808", "1é"] {
+            assert_eq!(size(malformed), None, "{malformed}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What the node decides: one function for each call, without HTTP and without a socket.
+//!
+//! Both doors, HTTP now and other nodes later, lead here. Functions block on the store, so whoever calls them from an
+//! async runtime does so on a thread for blocking work. Time and randomness come in from outside ([`clock`]).
+//!
+//! Writes of one owner happen one after another ([`Service::lock_owner`]); those of different owners do not wait for each
+//! other. Every change that must be whole is one [`Batch`](pyrgos_store::Batch).
+
+pub mod admin;
+pub mod attempts;
+pub mod bats;
+pub mod clock;
+pub mod failure;
+mod ledger;
+pub mod login;
+pub mod names;
+mod ownership;
+pub mod pointers;
+mod second_factors;
+pub mod signup;
+pub mod space;
+pub mod storage;
+mod usage;
+mod view;
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyrgos_protocol::encoding::Cid;
+use pyrgos_protocol::keys::{Owner, PublicSigningKey, SignedError};
+use pyrgos_protocol::names::Username;
+use pyrgos_store::{Blocks, Records};
+
+use crate::config::SignupPolicy;
+use attempts::Attempts;
+use clock::{Clock, Entropy};
+pub use failure::Failure;
+use ledger::Ledger;
+use names::Names;
+
+/// Where a request came from, as far as the door knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The address of a client, or of the proxy before it.
+    Address(IpAddr),
+    /// This process itself.
+    Inside,
+}
+
+/// What the operator decided.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Current and former identifiers of this node, oldest first, the current one last. Never empty.
+    pub ids: Vec<Cid>,
+    /// Who may sign up.
+    pub signup: SignupPolicy,
+    /// Most accounts that may sign up without a token.
+    pub max_users: u64,
+    /// Space of a new account in bytes.
+    pub quota_bytes: u64,
+    /// Names of those who may grant space.
+    pub admins: Vec<String>,
+}
+
+/// What the service works with.
+pub struct Parts {
+    /// Where blocks are.
+    pub blocks: Arc<dyn Blocks>,
+    /// Where records are.
+    pub records: Arc<dyn Records>,
+    /// Who owns which name.
+    pub names: Arc<dyn Names>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Locks for owners; two owners share one only by accident.
+const STRIPES: usize = 256;
+
+/// The node's decisions over its store.
+pub struct Service {
+    parts: Parts,
+    policy: Policy,
+    ledger: Ledger,
+    stripes: [Mutex<()>; STRIPES],
+    stripe_of: RandomState,
+    /// Sign-ups count accounts, so they happen one after another.
+    signups: Mutex<()>,
+    /// Failed logins by name, and by name and source.
+    failed_logins: (Attempts<String>, Attempts<(String, Source)>),
+    /// Wrong codes of second factors by name.
+    failed_codes: Attempts<String>,
+    /// Time of the newest accepted call of an administrator; older ones are replays.
+    last_admin_millis: AtomicI64,
+}
+
+impl Service {
+    /// A service over a store.
+    pub fn new(parts: Parts, policy: Policy) -> Self {
+        Service {
+            parts,
+            policy,
+            ledger: Ledger::default(),
+            stripes: [const { Mutex::new(()) }; STRIPES],
+            stripe_of: RandomState::new(),
+            signups: Mutex::default(),
+            // Somebody who mistypes never meets these; somebody who guesses gets some thousand guesses a day, whatever
+            // the number of addresses that they come from.
+            failed_logins: (Attempts::new(200, 10_000), Attempts::new(20, 30_000)),
+            failed_codes: Attempts::new(10, 60_000),
+            last_admin_millis: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// What the operator decided.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn now_millis(&self) -> i64 {
+        self.parts.clock.now_millis()
+    }
+
+    /// Whoever holds this is the only one that moves pointers of the owner.
+    fn lock_owner(&self, owner: &Owner) -> MutexGuard<'_, ()> {
+        let stripe = self.stripe_of.hash_one(owner) as usize % STRIPES;
+        // A panic while holding the lock left nothing half done: batches are whole.
+        self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The identity behind a name and its key.
+    ///
+    /// # Errors
+    /// The text that existing clients know for a name without owner.
+    fn identity(&self, username: &str) -> Result<(Username, Owner, PublicSigningKey), Failure> {
+        let unknown = || Failure::refused("No value present: unknown user");
+        let username = Username::existing(username).map_err(|_| unknown())?;
+        let chain = self.parts.names.chain(&username)?;
+        let owner = chain.owner().cloned().ok_or_else(unknown)?;
+        let key = self.key_of(&owner, (&owner).into())?.ok_or_else(unknown)?;
+        Ok((username, owner, key))
+    }
+
+    /// Whether an account's home is this node.
+    fn is_home(&self, username: &Username) -> Result<bool, Failure> {
+        let chain = self.parts.names.chain(username)?;
+        Ok(chain.home().is_some_and(|home| self.policy.ids.contains(home)))
+    }
+}
+
+/// What a caller hears about a signed time or request that does not hold, in words that existing clients know.
+impl From<SignedError> for Failure {
+    fn from(error: SignedError) -> Self {
+        Failure::refused(match error {
+            SignedError::Window { .. } => "Stale auth time, is your clock accurate?".to_owned(),
+            SignedError::Path => "Illegal path for signed request".to_owned(),
+            SignedError::Decode(_) => "Invalid cbor for SignedRequest!".to_owned(),
+            other => format!("Invalid signature: {other}"),
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! Blocks, transactions and look-ups in trees (`spec/02` §2, §8, §10.1, §12.2).
+
+use bytes::Bytes;
+use pyrgos_protocol::api::ApiError;
+use pyrgos_protocol::api::storage::{
+    CloseTransaction, GetBlock, GetBlockSize, LookUpChunks, PutBlocks, StartTransaction, TransactionId,
+};
+use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, text};
+use pyrgos_protocol::keys::{Owner, PublicSigningKey, Writer};
+use pyrgos_protocol::merkle::bat::{BatWithId, ReadCheck, prefix};
+use pyrgos_protocol::merkle::block::{self, BlockError, SignedBlock};
+use pyrgos_protocol::merkle::champ::{Champ, ChampError, KeyHashing};
+use pyrgos_store::{Batch, Blocks, Outcome, Prefix, RecordKey, Records};
+
+use super::pointers::not_present;
+use super::view::{View, run};
+use super::{Failure, Service};
+
+impl Service {
+    /// Current and former identifiers of this node, the current one last.
+    pub fn ids(&self) -> &[Cid] {
+        &self.policy.ids
+    }
+
+    /// Draws a name for a transaction. Nothing is stored before the first block is put under it, and a name that this
+    /// node did not draw is as good, so that a client can go on after the node was restarted.
+    pub fn start_transaction(&self, _: StartTransaction) -> Result<TransactionId, Failure> {
+        let mut random = [0; 16];
+        self.parts.entropy.fill(&mut random);
+        // Version and variant of a random UUID, which is the form that existing nodes give.
+        random[6] = random[6] & 0x0f | 0x40;
+        random[8] = random[8] & 0x3f | 0x80;
+        let digits = text::hex(random);
+        let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+        Ok(parts.join("-").parse()?)
+    }
+
+    /// Ends the protection of the blocks that were put under a transaction. Closing what is not open does nothing.
+    pub fn close_transaction(&self, call: CloseTransaction) -> Result<(), Failure> {
+        let prefix = Prefix::of_transaction(&call.owner, call.transaction.as_str());
+        if self.parts.records.scan(&prefix, None, 1)?.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.parts.records.commit(Batch::new().delete_all(prefix).deferred())?;
+        debug_assert_eq!(outcome, Outcome::Committed, "a batch without conditions");
+        Ok(())
+    }
+
+    /// Stores blocks of one writer (`spec/02` §2.4).
+    pub fn put_blocks(&self, call: PutBlocks) -> Result<Vec<Cid>, Failure> {
+        let PutBlocks { owner, writer, transaction, codec, group } = call;
+        if group.blocks.is_empty() {
+            return Err(Failure::refused("No blocks"));
+        }
+        // The cheap check before the signatures.
+        if group.blocks.iter().any(|signed| signed.block.len() > block::MAX_BLOCK) {
+            return Err(Failure::refused("Block too big!"));
+        }
+        let key = self.writing_key(&owner, &writer, &group.blocks)?;
+        for SignedBlock { block, signature } in &group.blocks {
+            block::check_signature(&key, block, signature)?;
+        }
+        if !self.is_known(&owner, &writer)? {
+            return Err(not_present(&writer));
+        }
+        let mut blocks = Vec::with_capacity(group.blocks.len());
+        for SignedBlock { block, .. } in group.blocks {
+            block::check_writable(codec, &block).map_err(unwritable)?;
+            blocks.push((Cid::of_block(codec, &block), block));
+        }
+        self.admit_write(&owner, &writer, &blocks)?;
+
+        // Before the blocks can be seen, so that a collection that sees them sees also that they are guarded.
+        let guarded_at = self.now_millis().to_be_bytes();
+        let guard = blocks.iter().fold(Batch::new().deferred(), |batch, (cid, _)| {
+            let key = RecordKey::transaction_block(&owner, transaction.as_str(), cid);
+            batch.put(key, Bytes::copy_from_slice(&guarded_at))
+        });
+        let outcome = self.parts.records.commit(guard)?;
+        debug_assert_eq!(outcome, Outcome::Committed, "a batch without conditions");
+        self.parts.blocks.put(&owner, &blocks)?;
+        Ok(blocks.into_iter().map(|(cid, _)| cid).collect())
+    }
+
+    /// The key that must have signed the blocks. A writer whose hash does not hold its key brings the key as its first
+    /// block.
+    fn writing_key(&self, owner: &Owner, writer: &Writer, blocks: &[SignedBlock]) -> Result<PublicSigningKey, Failure> {
+        if let [only] = blocks
+            && writer.cid().matches(&only.block)
+            && let Ok(key) = <PublicSigningKey as FromCbor>::from_bytes(&only.block)
+        {
+            return Ok(key);
+        }
+        self.key_of(owner, writer.clone())?.ok_or_else(|| not_present(writer))
+    }
+
+    /// Asks the ledger whether the account may write these blocks. A block that is there already takes no space, so that a
+    /// repeated request is not counted twice.
+    fn admit_write(&self, owner: &Owner, writer: &Writer, blocks: &[(Cid, Bytes)]) -> Result<(), Failure> {
+        let mut bytes = 0;
+        for (cid, block) in blocks {
+            if !self.parts.blocks.has(owner, cid)? {
+                bytes += block.len() as u64;
+            }
+        }
+        let quota = self.quota(owner)?.unwrap_or(0);
+        let total = self.total_usage(owner)?;
+        Ok(self.ledger.admit(owner, writer, bytes, total, quota, self.now_millis())?)
+    }
+
+    /// Reads a block, if its token fits.
+    pub fn get_block(&self, call: GetBlock) -> Result<Option<Bytes>, Failure> {
+        self.read_guarded(&View::new(&*self.parts.blocks, &call.owner), &call.cid, call.bat.as_ref())
+    }
+
+    fn read_guarded(&self, view: &View<'_>, cid: &Cid, bat: Option<&BatWithId>) -> Result<Option<Bytes>, Failure> {
+        let Some(block) = view.get(cid)? else { return Ok(None) };
+        if cid.identity_content().is_none() {
+            // What cannot be read as guarded or open is given to nobody.
+            let bats = prefix::block_bats(cid.codec(), &block).map_err(|_| ApiError::Unauthorised)?;
+            let check = ReadCheck { cid, bats: &bats, instance: None };
+            check.by_bat(bat).map_err(|_| ApiError::Unauthorised)?;
+        }
+        Ok(Some(block))
+    }
+
+    /// Size of a block. Everybody may know it.
+    pub fn block_size(&self, call: GetBlockSize) -> Result<Option<u64>, Failure> {
+        let owner = call.owner.ok_or_else(|| Failure::refused("No value present for parameter owner"))?;
+        Ok(self.parts.blocks.size(&owner, &call.cid)?)
+    }
+
+    /// Looks chunks up in a file tree: the nodes on the way to each, and the chunks whose tokens fit. One token that does
+    /// not fit fails the whole call, as existing clients expect.
+    pub fn look_up_chunks(&self, call: LookUpChunks) -> Result<Vec<Bytes>, Failure> {
+        let LookUpChunks { owner, root, caps } = call;
+        let view = View::new(&*self.parts.blocks, &owner);
+        if view.get(&root)?.is_none() {
+            return Err(Failure::refused(format!("Champ root not present locally: {root}")));
+        }
+        let champ = Champ::new(&view, KeyHashing::Identity);
+        let found = run(champ.bulk(&root, caps.iter().map(|cap| &cap.map_key))).map_err(not_a_tree)?;
+        let mut answer = Vec::with_capacity(found.nodes.len() + caps.len());
+        let mut given = std::collections::HashSet::new();
+        for (cid, node) in found.nodes {
+            // A guarded root is that of secret links, which nobody reads this way.
+            let bats = prefix::block_bats(Codec::DagCbor, &node).map_err(|_| ApiError::Unauthorised)?;
+            ReadCheck { cid: &cid, bats: &bats, instance: None }.by_bat(None).map_err(|_| ApiError::Unauthorised)?;
+            answer.push(node);
+            given.insert(cid);
+        }
+        for (cap, value) in caps.iter().zip(found.values) {
+            let Some(cid) = value.filter(|cid| cid.codec() == Codec::DagCbor) else { continue };
+            if let Some(block) = self.read_guarded(&view, &cid, cap.bat.as_ref())?
+                && given.insert(cid)
+            {
+                answer.push(block);
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// Texts of blocks that may not be written.
+fn unwritable(error: BlockError) -> Failure {
+    match error {
+        BlockError::NotCanonical(cause) => Failure::refused(format!("Not a dag-cbor block: {cause}")),
+        other => Failure::refused(other.to_string()),
+    }
+}
+
+fn not_a_tree(error: ChampError<pyrgos_store::StoreError>) -> Failure {
+    match error {
+        ChampError::Source(error) => error.into(),
+        ChampError::Missing(cid) => Failure::refused(format!("Champ node not present locally: {cid}")),
+        other => Failure::refused(format!("Invalid cbor for CHAMP! {other}")),
+    }
+}
