@@ -1,2 +1,9 @@
-//! Pyrgos.
-fn main() {}
+//! Arguments in, exit code out.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pyrgos::cli::run()
+}

@@ -1,0 +1,63 @@
+//! `pyrgos node`: runs a node until it is told to stop.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::failure::{Failure, Kind};
+use crate::config::{ConfigError, Settings};
+use crate::daemon::{Daemon, StartError};
+
+/// The settings of a node.
+#[derive(Args, Debug)]
+pub(super) struct NodeArguments {
+    /// Read settings from a TOML file with the names of the flags below; flags and environment come first
+    #[arg(long, env = "PYRGOS_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+}
+
+impl NodeArguments {
+    /// Flags and environment, then the file, then defaults.
+    pub(super) fn config(self) -> Result<crate::config::Config, Failure> {
+        let file = self.config.as_deref().map(Settings::from_file).transpose()?.unwrap_or_default();
+        Ok(self.settings.or(file).resolve()?)
+    }
+}
+
+/// Runs the node. Prints one line when it answers.
+pub(super) fn run(arguments: NodeArguments) -> Result<(), Failure> {
+    let config = arguments.config()?;
+    let filter = EnvFilter::try_from_env("PYRGOS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Local, format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        let daemon = Daemon::start(&config).await?;
+        println!("listening on http://{}", daemon.address());
+        // Whoever waits for this line reads it through a pipe; a reader that has gone is no reason to stop.
+        let _ = std::io::stdout().flush();
+        daemon.run().await.map_err(|error| Failure::new(Kind::Local, format!("cannot wait for signals: {error}")))
+    })
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure::new(Kind::Usage, error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let failure = Failure::new(Kind::Local, error.to_string());
+        match &error {
+            StartError::Listen { .. } => failure.hint("choose another address with --listen"),
+            _ => failure,
+        }
+    }
+}

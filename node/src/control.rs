@@ -1,0 +1,127 @@
+//! How the operator's commands reach a running node: a Unix socket in the data directory, which only its owner can enter.
+//!
+//! The database belongs to one process at a time, so a command like `pyrgos token create` cannot open it while the node
+//! runs. It writes one line of JSON here and reads one.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+
+use crate::service::Service;
+
+/// Longest line in either direction, in bytes.
+const MAX_LINE: u64 = 4096;
+
+/// How long either side waits for the other.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a command may ask.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// A token that lets one person sign up.
+    CreateToken,
+}
+
+/// What the node answers.
+#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// The token.
+    Token(String),
+    /// Why not.
+    Failed(String),
+}
+
+/// Where the socket of a data directory is.
+pub fn socket(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}
+
+/// Takes the socket's place. Only the process that holds the store may do so, which makes a socket that is there already
+/// one that a crash left.
+///
+/// # Errors
+/// The file system refuses, for example a path that is too long for a socket.
+pub fn bind(data_dir: &Path) -> io::Result<UnixListener> {
+    let path = socket(data_dir);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers orders until `stop` says true.
+pub async fn serve(listener: UnixListener, service: Arc<Service>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+            _ = crate::http::server::stopped(&mut stop) => return,
+        };
+        match stream {
+            // One at a time: the operator is one person.
+            Ok(stream) => match tokio::time::timeout(TIMEOUT, answer(stream, &service)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "an order broke off"),
+                Err(_) => tracing::debug!("an order took too long"),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an order");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, service: &Arc<Service>) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    tokio::io::BufReader::new(read.take(MAX_LINE)).read_line(&mut line).await?;
+    let reply = match serde_json::from_str(&line) {
+        Ok(Order::CreateToken) => {
+            let service = service.clone();
+            match tokio::task::spawn_blocking(move || service.create_token()).await {
+                Ok(Ok(token)) => Reply::Token(token),
+                Ok(Err(failure)) => Reply::Failed(failure.to_string()),
+                Err(_) => Reply::Failed("the node failed".to_owned()),
+            }
+        }
+        Err(_) => Reply::Failed("the node does not know this order; it may be of another version".to_owned()),
+    };
+    let mut line = serde_json::to_string(&reply)?;
+    line.push('\n');
+    write.write_all(line.as_bytes()).await
+}
+
+/// Sends an order to the node that runs in a data directory; none if no node runs there.
+///
+/// # Errors
+/// The node is there, but does not answer.
+pub fn order(data_dir: &Path, order: Order) -> io::Result<Option<Reply>> {
+    let mut stream = match BlockingStream::connect(socket(data_dir)) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let mut line = serde_json::to_string(&order)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let mut reply = String::new();
+    BufReader::new(stream.take(MAX_LINE)).read_line(&mut reply)?;
+    Ok(Some(serde_json::from_str(&reply)?))
+}

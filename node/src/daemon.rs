@@ -1,0 +1,164 @@
+//! What a node runs, and how it stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyrgos_store::{RocksStore, Store, StoreError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::control;
+use crate::http::{self, Hosts, Options};
+use crate::identity::{self, IdentityError};
+use crate::service::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::service::names::LocalNames;
+use crate::service::{Parts, Policy, Service};
+
+/// A node could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be made.
+    #[error("cannot make the data directory {}: {source}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The node's key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The store.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] StoreError),
+    /// The address is taken, or not this computer's.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// Opens the store in a data directory, making the directory for its owner only if there is none.
+///
+/// # Errors
+/// [`StartError::DataDir`] or [`StartError::Store`], for example while a node runs in this directory.
+pub fn open_store(config: &Config) -> Result<Arc<RocksStore>, StartError> {
+    let error = |source| StartError::DataDir { path: config.data_dir.clone(), source };
+    if !config.data_dir.is_dir() {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(error)?;
+    }
+    Ok(Arc::new(RocksStore::open(&config.data_dir.join("store"), pyrgos_store::rocks::Options::default())?))
+}
+
+/// The service of a node over any store.
+pub fn service<S: Store + 'static>(
+    store: Arc<S>,
+    config: &Config,
+    ids: Vec<pyrgos_protocol::encoding::Cid>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Service {
+    let names = LocalNames::new(store.clone(), clock.clone(), config.max_daily_signups);
+    let policy = Policy {
+        ids,
+        signup: config.signup,
+        max_users: config.max_users,
+        quota_bytes: config.quota_bytes,
+        admins: config.admins.clone(),
+    };
+    Service::new(Parts { blocks: store.clone(), records: store, names: Arc::new(names), clock, entropy }, policy)
+}
+
+/// A running node. Dropping it stops it without waiting; [`Daemon::stop`] waits.
+pub struct Daemon {
+    address: SocketAddr,
+    service: Arc<Service>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Opens the data directory and starts to listen.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: &Config) -> Result<Daemon, StartError> {
+        let store = open_store(config)?;
+        let key = identity::load_or_create(&config.data_dir, &SystemEntropy)?;
+        let ids = vec![identity::server_id(&key.public())];
+        let service = service(store, config, ids, Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let mut daemon = Daemon::serve(config, Arc::new(service)).await?;
+        match control::bind(&config.data_dir) {
+            Ok(listener) => {
+                let orders = control::serve(listener, daemon.service.clone(), daemon.stop.subscribe());
+                daemon.tasks.push(tokio::spawn(orders));
+            }
+            // The node can do without: only commands that want to reach it while it runs cannot.
+            Err(error) => tracing::warn!(%error, "no control socket in {}", config.data_dir.display()),
+        }
+        Ok(daemon)
+    }
+
+    /// Starts to listen for a service, whatever it stores in. For tests and programs that embed a node.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`].
+    pub async fn serve(config: &Config, service: Arc<Service>) -> Result<Daemon, StartError> {
+        let error = |source| StartError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        let hosts = Hosts::new(address, &config.public_hosts, service.ids());
+        let router = http::router(service.clone(), Options::new(hosts, config.public));
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::spawn(http::server::serve(listener, router, stopped));
+        Ok(Daemon { address, service, stop, tasks: vec![server] })
+    }
+
+    /// Where the node listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The node's decisions, without a socket.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Takes no more requests, finishes those in work, closes the store.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a part of the node ended in a panic");
+            }
+        }
+        // The store closes with its last user, on a thread that may block.
+        let service = self.service;
+        let _ = tokio::task::spawn_blocking(move || drop(service)).await;
+    }
+
+    /// Runs until SIGTERM or SIGINT, then stops.
+    ///
+    /// # Errors
+    /// The signals cannot be caught.
+    pub async fn run(self) -> io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        self.stop().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! The HTTP door: the interface of `spec/04` over the [`service`](crate::service).
+//!
+//! Each file below is one group of calls, and each call one line: which function of the service it is. Everything else is
+//! here and in [`guard`]: paths, bodies and their limits, threads for blocking work, failures as headers.
+
+mod admin;
+mod bats;
+mod core;
+pub mod guard;
+mod login;
+mod mutable;
+pub mod server;
+mod space;
+mod storage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::{MethodRouter, any};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use pyrgos_protocol::api::{self, ApiError, Call, trailer};
+
+use crate::service::{Failure, Service, Source};
+pub use guard::Hosts;
+
+/// How the door is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which `Host` headers are answered.
+    pub hosts: Hosts,
+    /// Take GET as well as POST.
+    pub public: bool,
+    /// Requests in work at once; further ones are told to come again.
+    pub max_in_flight: usize,
+    /// Longest time until a request's body has arrived.
+    pub body_timeout: Duration,
+    /// Longest time until the answer.
+    pub answer_timeout: Duration,
+}
+
+impl Options {
+    /// The usual limits.
+    pub fn new(hosts: Hosts, public: bool) -> Self {
+        Options {
+            hosts,
+            public,
+            max_in_flight: 256,
+            body_timeout: Duration::from_secs(60),
+            answer_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct Shared {
+    service: Arc<Service>,
+    options: Arc<Options>,
+    in_flight: Arc<tokio::sync::Semaphore>,
+}
+
+/// The whole interface over a service.
+pub fn router(service: Arc<Service>, options: Options) -> Router {
+    let in_flight = Arc::new(tokio::sync::Semaphore::new(options.max_in_flight));
+    let shared = Shared { service, options: Arc::new(options), in_flight };
+    let groups = [
+        storage::routes(),
+        mutable::routes(),
+        core::routes(),
+        login::routes(),
+        bats::routes(),
+        space::routes(),
+        admin::routes(),
+    ];
+    let routes = groups.into_iter().fold(Router::new(), Router::merge);
+    routes.fallback(unknown).layer(from_fn_with_state(shared.clone(), guard::guard)).with_state(shared)
+}
+
+/// A route for a call that is one function of the service.
+trait RouterExt {
+    fn call<C>(self, run: fn(&Service, C) -> Result<C::Output, Failure>) -> Self
+    where
+        C: Call + Send + 'static,
+        C::Output: Send;
+}
+
+impl RouterExt for Router<Shared> {
+    fn call<C>(self, run: fn(&Service, C) -> Result<C::Output, Failure>) -> Self
+    where
+        C: Call + Send + 'static,
+        C::Output: Send,
+    {
+        self.route(&path::<C>(), endpoint(move |service, call, _| Ok(plain(C::write(&run(service, call)?)))))
+    }
+}
+
+fn path<C: Call>() -> String {
+    format!("/{}", C::PATH)
+}
+
+/// A handler: reads the request, runs `answer` on a thread for blocking work.
+fn endpoint<C, F>(answer: F) -> MethodRouter<Shared>
+where
+    C: Call + Send + 'static,
+    F: Fn(&Service, C, Source) -> Result<Response, Failure> + Clone + Send + Sync + 'static,
+{
+    any(async move |State(shared): State<Shared>, request: Request| {
+        let outcome = async {
+            let source = request.extensions().get::<Source>().copied().unwrap_or(Source::Inside);
+            let call = read::<C>(&shared, request).await?;
+            let service = shared.service.clone();
+            let work = tokio::task::spawn_blocking(move || answer(&service, call, source));
+            work.await.unwrap_or_else(|panicked| {
+                // The message may hold what the call was about; where it happened is in the panic's own line.
+                tracing::error!(path = C::PATH, cancelled = panicked.is_cancelled(), "a call panicked");
+                Err(Failure::Damaged("panic"))
+            })
+        };
+        outcome.await.unwrap_or_else(|failure| {
+            if let Failure::Store(_) | Failure::Damaged(_) = &failure {
+                tracing::error!(path = C::PATH, error = &failure as &dyn std::error::Error, "a call failed");
+            }
+            refusal(failure.into_api())
+        })
+    })
+}
+
+/// Reads a request with its body, which has a limit and a time.
+async fn read<C: Call>(shared: &Shared, request: Request) -> Result<C, Failure> {
+    let (parts, body) = request.into_parts();
+    let body = if C::MAX_BODY == 0 {
+        // Clients send an empty body with such calls; whatever it is, nobody reads it.
+        Bytes::new()
+    } else {
+        let collect = Limited::new(body, C::MAX_BODY).collect();
+        let collected = tokio::time::timeout(shared.options.body_timeout, collect).await;
+        let collected = collected.map_err(|_| Failure::refused("The request took too long"))?;
+        let collected = collected.map_err(|error| {
+            Failure::refused(if error.is::<LengthLimitError>() {
+                format!("Input exceeds maximum size of {} bytes", C::MAX_BODY)
+            } else {
+                "The request body broke off".to_owned()
+            })
+        })?;
+        collected.to_bytes()
+    };
+    let request = api::Request::parse(parts.uri.path(), parts.uri.query(), body)?;
+    Ok(C::parse(&request)?)
+}
+
+/// A success: the body and nothing else, not even its type (`spec/04` §2.5).
+fn plain(body: Bytes) -> Response {
+    Response::new(Body::from(body))
+}
+
+/// A failure: no body, the message form-encoded in `Trailer`.
+fn refusal(error: ApiError) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let message = error.message();
+    if !message.is_empty() {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        // The encoding leaves printable ASCII only.
+        if let Ok(value) = HeaderValue::from_str(&trailer::encode(&message)) {
+            headers.insert(header::TRAILER, value);
+        }
+    }
+    if error.is_transient() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
+}
+
+/// A path that is no call of this node.
+async fn unknown(request: Request) -> Response {
+    match request.uri().path().strip_prefix("/peergos/v0/").and_then(|rest| rest.split_once('/')) {
+        Some(("core", _)) => refusal(ApiError::refused("Unknown pkinode method!")),
+        Some(("mutable" | "login" | "bats" | "storage" | "admin" | "social" | "server-message", _)) => {
+            refusal(ApiError::refused("Unknown method"))
+        }
+        _ => refusal(ApiError::NotFound),
+    }
+}

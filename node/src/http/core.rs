@@ -1,0 +1,31 @@
+//! `/peergos/v0/core/…`
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use pyrgos_protocol::api::Call;
+use pyrgos_protocol::api::core::{GetChain, GetPublicKey, GetUsername, GetUsernames, SignUp, UpdateChain};
+
+use super::{RouterExt, Shared, endpoint, path, plain};
+use crate::service::{Failure, Service, Source};
+
+pub(super) fn routes() -> Router<Shared> {
+    let usernames = path::<GetUsernames>();
+    Router::new()
+        .call::<GetPublicKey>(Service::public_key)
+        .call::<GetChain>(Service::chain)
+        .call::<GetUsername>(Service::username)
+        .call::<SignUp>(Service::sign_up)
+        .call::<UpdateChain>(Service::update_chain)
+        .route(&usernames, endpoint(get_usernames))
+        .route(&format!("{usernames}{{prefix}}"), endpoint(get_usernames))
+}
+
+/// The one answer that has a type, and is compressed whatever the client takes.
+fn get_usernames(service: &Service, call: GetUsernames, _: Source) -> Result<Response, Failure> {
+    let mut response = plain(GetUsernames::write(&service.usernames(call)?));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
