@@ -1,0 +1,224 @@
+//! Replays recorded sessions of existing clients against this node (`spec/04` §18): every request as it was sent, every
+//! answer compared, every difference named with its cause.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pyrgos_protocol::api::core::SignUp;
+use pyrgos_protocol::api::{Call, Request};
+use pyrgos_protocol::encoding::{Value as Cbor, text};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use support::{Answer, Node, load, signed_time};
+
+/// Headers of existing Java clients, which a node has to ignore.
+const JAVA: [(&str, &str); 4] = [
+    ("Connection", "Upgrade, HTTP2-Settings"),
+    ("HTTP2-Settings", "AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA"),
+    ("Upgrade", "h2c"),
+    ("User-Agent", "Java-http-client/25.0.3"),
+];
+const RUST: [(&str, &str); 2] = [("accept", "*/*"), ("accept-encoding", "gzip")];
+
+/// Sum of the sizes of the twelve blocks whose uploads are trimmed in file 2; their downloads tell them.
+const TRIMMED_BYTES: i64 = 12_583_932;
+
+/// A recorded body: its bytes, or only their hash and length where the recording was trimmed.
+#[derive(Clone, Debug)]
+struct Body {
+    len: u64,
+    sha256: String,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Body {
+    fn read(value: &Value, bodies: &Value) -> Body {
+        if value.is_null() {
+            return Body { len: 0, sha256: text::hex(Sha256::digest([])), bytes: Some(Vec::new()) };
+        }
+        let sha256 = value["sha256"].as_str().unwrap().to_owned();
+        let hex = value["hex"].as_str().or_else(|| bodies[&sha256].as_str()).or_else(|| bodies[&sha256]["hex"].as_str());
+        let bytes = hex.map(|hex| text::from_hex(hex).unwrap()).filter(|_| value["trimmed"] != true);
+        let len = value["len"].as_u64().unwrap();
+        if let Some(bytes) = &bytes {
+            assert_eq!(bytes.len() as u64, len);
+            assert_eq!(text::hex(Sha256::digest(bytes)), sha256);
+        }
+        Body { len, sha256, bytes }
+    }
+}
+
+struct Exchange {
+    name: String,
+    path: String,
+    recorded: Body,
+    recorded_status: u64,
+    recorded_headers: Vec<(String, String)>,
+}
+
+/// Why an answer may differ from the recording. A difference without a cause fails the test.
+fn cause(exchange: &Exchange, answer: &Answer) -> Option<&'static str> {
+    let recorded = exchange.recorded.bytes.as_deref().unwrap_or_default();
+    let ok = answer.status == 200 && exchange.recorded_status == 200;
+    match exchange.path.as_str() {
+        "/peergos/v0/core/signup" if ok && recorded == [0, 0, 0, 0, 12] && answer.body == [1] => {
+            Some("the recording's node asked for work that this node does not ask for")
+        }
+        "/peergos/v0/core/getUsernamesGzip/" if ok => {
+            let (theirs, ours) = (usernames(recorded), usernames(&answer.body));
+            let others: Vec<&str> = theirs.difference(&ours).map(String::as_str).collect();
+            (others == ["bob", "peergos", "w2"] && ours.is_subset(&theirs))
+                .then_some("the recording's node has an account of its own, and two of file 5")
+        }
+        "/peergos/v0/admin/version" if ok => Some("another version"),
+        "/api/v0/block/get" if ok && exchange.recorded.bytes.is_none() && answer.body.is_empty() => {
+            Some("the block's upload is trimmed in the recording, so it could not be sent")
+        }
+        "/peergos/v0/storage/usage" if ok => {
+            let count = |body: &[u8]| Cbor::decode(body).unwrap().as_int().unwrap();
+            (count(recorded) - count(&answer.body) == TRIMMED_BYTES)
+                .then_some("the blocks whose upload is trimmed in the recording are not counted")
+        }
+        _ => None,
+    }
+}
+
+fn usernames(gzip: &[u8]) -> BTreeSet<String> {
+    let names: Vec<String> = serde_json::from_reader(flate2::read::GzDecoder::new(gzip)).unwrap();
+    names.into_iter().collect()
+}
+
+/// Blocks of a tree come in any order.
+fn same_blocks(a: &[u8], b: &[u8]) -> bool {
+    let set = |bytes: &[u8]| -> Option<BTreeSet<Vec<u8>>> {
+        let value = Cbor::decode(bytes).ok()?;
+        value.as_list().ok()?.iter().map(|block| block.as_bytes().ok().map(|block| block.to_vec())).collect()
+    };
+    set(a).is_some() && set(a) == set(b)
+}
+
+#[derive(Default)]
+struct Tally {
+    recorded: usize,
+    sent: usize,
+    equal: usize,
+    differences: BTreeMap<&'static str, Vec<String>>,
+    left_out: Vec<String>,
+    unexplained: Vec<String>,
+}
+
+impl Tally {
+    fn print(&self, file: &str) {
+        println!("{file}: {} cases: {} sent, {} equal", self.recorded, self.sent, self.equal);
+        for name in &self.left_out {
+            println!("  left out: {name}: its body is trimmed in the recording");
+        }
+        for (cause, names) in &self.differences {
+            println!("  {} differ: {cause}", names.len());
+            names.iter().for_each(|name| println!("    {name}"));
+        }
+    }
+}
+
+fn replay(node: &Node, file: &str, transactions: &mut BTreeMap<String, String>) -> Tally {
+    let vectors = load(file);
+    let mut tally = Tally::default();
+    for recorded in vectors["exchanges"].as_array().unwrap() {
+        tally.recorded += 1;
+        let target = recorded["target"].as_str().unwrap();
+        let name = format!("{} {} {}", recorded["n"], recorded["step"].as_str().unwrap(), target.split('?').next().unwrap());
+        let request_body = Body::read(&recorded["request_body"], &vectors["bodies"]);
+        let exchange = Exchange {
+            path: target.split('?').next().unwrap().to_owned(),
+            recorded: Body::read(&recorded["response_body"], &vectors["bodies"]),
+            recorded_status: recorded["status"].as_u64().unwrap(),
+            recorded_headers: recorded["response_headers"]
+                .as_object()
+                .map(|headers| headers.iter().map(|(k, v)| (k.to_ascii_lowercase(), v.as_str().unwrap().to_owned())).collect())
+                .unwrap_or_default(),
+            name,
+        };
+        let Some(body) = request_body.bytes else {
+            tally.left_out.push(exchange.name);
+            continue;
+        };
+        let target = transactions.iter().fold(target.to_owned(), |target, (old, new)| target.replace(old, new));
+        set_clock(node, &target, &body);
+        let headers: &[(&str, &str)] = if exchange.name.contains(" java-") { &JAVA } else { &RUST };
+        let answer = node.send(recorded["method"].as_str().unwrap(), &target, &node.host(), headers, &body);
+        tally.sent += 1;
+        compare(&exchange, &answer, transactions, &mut tally);
+    }
+    tally.print(file);
+    tally
+}
+
+/// The recording's time, as far as the request tells: the time that it was signed at.
+fn set_clock(node: &Node, target: &str, body: &[u8]) {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let request = Request::parse(path, query, body.to_vec().into()).unwrap();
+    let parameters = request.parameters();
+    let in_query = ["auth", "req"].into_iter().find_map(|key| signed_time(&parameters.hex_optional(key).unwrap()?));
+    let in_log = || (request.path == SignUp::PATH).then(|| SignUp::parse(&request).unwrap().log.mirror_bat).flatten();
+    if let Some(time) = in_query.or_else(|| signed_time(&in_log()?.auth)) {
+        node.clock.set(time);
+    }
+}
+
+fn compare(exchange: &Exchange, answer: &Answer, transactions: &mut BTreeMap<String, String>, tally: &mut Tally) {
+    if exchange.path == "/api/v0/transaction/start" {
+        let id = |body: &[u8]| String::from_utf8(body.to_vec()).unwrap();
+        assert_eq!(answer.body.len(), 36);
+        transactions.insert(id(exchange.recorded.bytes.as_ref().unwrap()), id(&answer.body));
+        tally.equal += 1;
+        return;
+    }
+    let same_body = exchange.recorded.len == answer.body.len() as u64
+        && exchange.recorded.sha256 == text::hex(Sha256::digest(&answer.body));
+    let same_body = same_body
+        || exchange.path.starts_with("/api/v0/champ/get")
+            && same_blocks(exchange.recorded.bytes.as_deref().unwrap_or_default(), &answer.body);
+    let recorded_header = |name: &str| exchange.recorded_headers.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str());
+    let compared = match exchange.path.as_str() {
+        // The answer may depend on what the node holds, so caches should not keep it (`spec/04` §4.8).
+        path if path.starts_with("/api/v0/champ/get") => &["trailer"][..],
+        _ => &["trailer", "etag", "cache-control", "content-encoding", "content-type"][..],
+    };
+    let same_headers = compared.iter().all(|name| recorded_header(name) == answer.header(name));
+    let same_status = exchange.recorded_status == u64::from(answer.status);
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{}", exchange.name);
+    if same_body && same_headers && same_status {
+        tally.equal += 1;
+    } else if let Some(cause) = cause(exchange, answer) {
+        tally.differences.entry(cause).or_default().push(exchange.name.clone());
+    } else {
+        tally.unexplained.push(format!(
+            "{}: recorded {} {:?} {} bytes, got {} {:?} {} bytes {}",
+            exchange.name,
+            exchange.recorded_status,
+            exchange.recorded_headers,
+            exchange.recorded.len,
+            answer.status,
+            answer.headers,
+            answer.body.len(),
+            answer.message(),
+        ));
+    }
+}
+
+#[test]
+fn recorded_sessions_get_the_recorded_answers() {
+    let files = ["04-exchanges-1-signup-login-ls", "04-exchanges-2-files"];
+    let id = load(files[0])["server"]["node_id"].as_str().unwrap().parse().unwrap();
+    let node = Node::start(vec![id], |_| {});
+    let mut transactions = BTreeMap::new();
+    let tallies: Vec<Tally> = files.iter().map(|file| replay(&node, file, &mut transactions)).collect();
+    for tally in &tallies {
+        assert!(tally.unexplained.is_empty(), "without a known cause:\n{}", tally.unexplained.join("\n"));
+        assert_eq!(tally.recorded, tally.sent + tally.left_out.len());
+        let differing: usize = tally.differences.values().map(Vec::len).sum();
+        assert_eq!(tally.sent, tally.equal + differing);
+    }
+    assert_eq!((tallies[0].recorded, tallies[1].recorded), (141, 69));
+}
