@@ -59,9 +59,7 @@ impl AgentFolder {
     pub fn of_this_user() -> Self {
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
             Some(runtime) => AgentFolder(PathBuf::from(runtime).join("pyrgos")),
-            None => {
-                AgentFolder(std::env::temp_dir().join(format!("pyrgos-{}", rustix::process::geteuid().as_raw())))
-            }
+            None => AgentFolder(std::env::temp_dir().join(format!("pyrgos-{}", rustix::process::geteuid().as_raw()))),
         }
     }
 

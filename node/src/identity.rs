@@ -74,7 +74,8 @@ fn read(file: File, path: &Path) -> Result<SecretSigningKey, IdentityError> {
     let mut digits = Zeroizing::new(String::new());
     file.take(128).read_to_string(&mut digits).map_err(|source| io("read", source))?;
     let bytes = text::from_hex(digits.trim()).map(Zeroizing::new).ok();
-    let seed: Option<Zeroizing<[u8; 32]>> = bytes.and_then(|bytes| bytes.as_slice().try_into().ok().map(Zeroizing::new));
+    let seed: Option<Zeroizing<[u8; 32]>> =
+        bytes.and_then(|bytes| bytes.as_slice().try_into().ok().map(Zeroizing::new));
     seed.map(|seed| SecretSigningKey::from_seed(&seed)).ok_or_else(|| IdentityError::Malformed(path.to_owned()))
 }
 

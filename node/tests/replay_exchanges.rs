@@ -38,7 +38,8 @@ impl Body {
             return Body { len: 0, sha256: text::hex(Sha256::digest([])), bytes: Some(Vec::new()) };
         }
         let sha256 = value["sha256"].as_str().unwrap().to_owned();
-        let hex = value["hex"].as_str().or_else(|| bodies[&sha256].as_str()).or_else(|| bodies[&sha256]["hex"].as_str());
+        let hex =
+            value["hex"].as_str().or_else(|| bodies[&sha256].as_str()).or_else(|| bodies[&sha256]["hex"].as_str());
         let bytes = hex.map(|hex| text::from_hex(hex).unwrap()).filter(|_| value["trimmed"] != true);
         let len = value["len"].as_u64().unwrap();
         if let Some(bytes) = &bytes {
@@ -127,7 +128,8 @@ fn replay(node: &Node, file: &str, transactions: &mut BTreeMap<String, String>) 
     for recorded in vectors["exchanges"].as_array().unwrap() {
         tally.recorded += 1;
         let target = recorded["target"].as_str().unwrap();
-        let name = format!("{} {} {}", recorded["n"], recorded["step"].as_str().unwrap(), target.split('?').next().unwrap());
+        let name =
+            format!("{} {} {}", recorded["n"], recorded["step"].as_str().unwrap(), target.split('?').next().unwrap());
         let request_body = Body::read(&recorded["request_body"], &vectors["bodies"]);
         let exchange = Exchange {
             path: target.split('?').next().unwrap().to_owned(),
@@ -135,7 +137,9 @@ fn replay(node: &Node, file: &str, transactions: &mut BTreeMap<String, String>) 
             recorded_status: recorded["status"].as_u64().unwrap(),
             recorded_headers: recorded["response_headers"]
                 .as_object()
-                .map(|headers| headers.iter().map(|(k, v)| (k.to_ascii_lowercase(), v.as_str().unwrap().to_owned())).collect())
+                .map(|headers| {
+                    headers.iter().map(|(k, v)| (k.to_ascii_lowercase(), v.as_str().unwrap().to_owned())).collect()
+                })
                 .unwrap_or_default(),
             name,
         };
@@ -179,7 +183,8 @@ fn compare(exchange: &Exchange, answer: &Answer, transactions: &mut BTreeMap<Str
     let same_body = same_body
         || exchange.path.starts_with("/api/v0/champ/get")
             && same_blocks(exchange.recorded.bytes.as_deref().unwrap_or_default(), &answer.body);
-    let recorded_header = |name: &str| exchange.recorded_headers.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str());
+    let recorded_header =
+        |name: &str| exchange.recorded_headers.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str());
     let compared = match exchange.path.as_str() {
         // The answer may depend on what the node holds, so caches should not keep it (`spec/04` §4.8).
         path if path.starts_with("/api/v0/champ/get") => &["trailer"][..],

@@ -121,9 +121,7 @@ impl FromCbor for Request {
     fn from_cbor(value: &Value) -> Result<Self, DecodeError> {
         let items = value.elements("Request", 1)?;
         match (items[0].as_text()?, &items[1..]) {
-            ("keep", [name, session]) => {
-                Ok(Request::Keep(SessionName::from_cbor(name)?, session.as_bytes()?.clone()))
-            }
+            ("keep", [name, session]) => Ok(Request::Keep(SessionName::from_cbor(name)?, session.as_bytes()?.clone())),
             ("update", [name, session]) => {
                 Ok(Request::Update(SessionName::from_cbor(name)?, session.as_bytes()?.clone()))
             }

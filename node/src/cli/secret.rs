@@ -86,8 +86,7 @@ fn given(file: Option<&Path>, descriptor: Option<u32>) -> Result<Option<Zeroizin
 
 /// The first line of a file that holds a secret.
 pub fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let file =
-        File::open(path).map_err(|error| Failure::new(Kind::Usage, format!("{}: {error}", path.display())))?;
+    let file = File::open(path).map_err(|error| Failure::new(Kind::Usage, format!("{}: {error}", path.display())))?;
     first_line(file, &path.display().to_string())
 }
 
@@ -113,8 +112,9 @@ fn first_line(source: impl Read, name: &str) -> Result<Zeroizing<String>, Failur
 
 fn ask(prompt: &str, flag: &str) -> Result<Zeroizing<String>, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Kind::Usage, "no terminal to ask for the password")
-            .hint(format!("give it with {flag} FILE")));
+        return Err(
+            Failure::new(Kind::Usage, "no terminal to ask for the password").hint(format!("give it with {flag} FILE"))
+        );
     }
     match rpassword::prompt_password(prompt) {
         Ok(secret) if secret.is_empty() => Err(Failure::new(Kind::Usage, "an empty password is no password")),

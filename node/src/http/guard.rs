@@ -64,7 +64,9 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
                 let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
                 match tokio::time::timeout(shared.options.answer_timeout, answer).await {
                     Ok(Ok(response)) => response,
-                    Ok(Err(_)) => refusal(ApiError::Refused { status: 500, message: "Internal server error".to_owned() }),
+                    Ok(Err(_)) => {
+                        refusal(ApiError::Refused { status: 500, message: "Internal server error".to_owned() })
+                    }
                     Err(_) => refusal(ApiError::RateLimited(503, "The server took too long".to_owned())),
                 }
             }
@@ -119,9 +121,21 @@ mod tests {
         let any6 = hosts("[::]:8000", &[]);
         let one = hosts("192.0.2.1:8000", &[]);
         let cases: [(&Hosts, &[&str], &[&str]); 5] = [
-            (&local, &["127.0.0.1:8000", "localhost:8000", "LOCALHOST:8000"], &["localhost", "127.0.0.1:8001", "192.0.2.1:8000", "a.localhost:8000", "evil.test", ""]),
-            (&public, &["127.0.0.1:8000", "example.test", "Example.Test"], &["localhost:8000", "example.test:8000", "www.example.test", "evil-example.test"]),
-            (&any4, &["127.0.0.1:8000", "192.0.2.7:8000", "localhost:8000"], &["[::1]:8000", "192.0.2.7", "evil.test:8000"]),
+            (
+                &local,
+                &["127.0.0.1:8000", "localhost:8000", "LOCALHOST:8000"],
+                &["localhost", "127.0.0.1:8001", "192.0.2.1:8000", "a.localhost:8000", "evil.test", ""],
+            ),
+            (
+                &public,
+                &["127.0.0.1:8000", "example.test", "Example.Test"],
+                &["localhost:8000", "example.test:8000", "www.example.test", "evil-example.test"],
+            ),
+            (
+                &any4,
+                &["127.0.0.1:8000", "192.0.2.7:8000", "localhost:8000"],
+                &["[::1]:8000", "192.0.2.7", "evil.test:8000"],
+            ),
             (&any6, &["[::1]:8000", "[2001:db8::1]:8000", "127.0.0.1:8000"], &["[::1]:80", "evil.test:8000"]),
             (&one, &["192.0.2.1:8000"], &["localhost:8000", "127.0.0.1:8000"]),
         ];

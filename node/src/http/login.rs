@@ -11,8 +11,9 @@ use super::{RouterExt, Shared, endpoint, path, plain};
 use crate::service::{Service, Source};
 
 pub(super) fn routes() -> Router<Shared> {
-    let get_login =
-        |service: &Service, call: GetLogin, source: Source| Ok(plain(GetLogin::write(&service.get_login(call, source)?)));
+    let get_login = |service: &Service, call: GetLogin, source: Source| {
+        Ok(plain(GetLogin::write(&service.get_login(call, source)?)))
+    };
     Router::new()
         .route(&path::<GetLogin>(), endpoint(get_login))
         .call::<SetLogin>(Service::set_login)

@@ -35,7 +35,11 @@ fn current_id(service: &Service) -> Result<Cid, Failure> {
 }
 
 /// A block never changes, so caches may keep it (`spec/04` §4.7).
-fn get_block(service: &Service, call: GetBlock, _: crate::service::Source) -> Result<axum::response::Response, Failure> {
+fn get_block(
+    service: &Service,
+    call: GetBlock,
+    _: crate::service::Source,
+) -> Result<axum::response::Response, Failure> {
     let tag = format!("\"{}\"", call.cid);
     let block = service.get_block(call)?;
     let is_present = block.is_some();

@@ -32,9 +32,7 @@ impl Failure {
         match self {
             Failure::Refused(error) => error,
             // Clients take 503 as "try again later".
-            Failure::Store(StoreError::DiskFull) => {
-                ApiError::RateLimited(503, "The server's disk is full".to_owned())
-            }
+            Failure::Store(StoreError::DiskFull) => ApiError::RateLimited(503, "The server's disk is full".to_owned()),
             Failure::Store(_) | Failure::Damaged(_) => {
                 ApiError::Refused { status: 500, message: "Internal server error".to_owned() }
             }

@@ -11,8 +11,8 @@ use pyrgos_protocol::keys::{Owner, ProofOfWork};
 use pyrgos_protocol::names::{Chain, MergeError, RateMonitor, Username};
 use pyrgos_store::{Batch, Outcome, Prefix, RecordKey, Records};
 
-use super::{Failure, Service};
 use super::clock::Clock;
+use super::{Failure, Service};
 
 /// Most names in one listing.
 pub const MAX_LISTED: usize = 10_000;
@@ -35,13 +35,8 @@ pub trait Names: Send + Sync {
     ///
     /// # Errors
     /// A refused claim, in words that existing clients know.
-    fn claim(
-        &self,
-        username: &Username,
-        update: &Chain,
-        proof: &ProofOfWork,
-        with: Batch,
-    ) -> Result<Decision, Failure>;
+    fn claim(&self, username: &Username, update: &Chain, proof: &ProofOfWork, with: Batch)
+    -> Result<Decision, Failure>;
 }
 
 /// A node that decides alone.
@@ -146,7 +141,8 @@ impl Names for LocalNames {
                     }
                     Some(_) => {}
                     None => {
-                        batch = batch.expect(identity.clone(), None).put(identity, username.as_str().as_bytes().to_vec());
+                        batch =
+                            batch.expect(identity.clone(), None).put(identity, username.as_str().as_bytes().to_vec());
                     }
                 }
             }

@@ -128,7 +128,8 @@ impl Service {
             None => None,
         };
         // Writer data that a token guards could be read by nobody.
-        let is_open = |target: &Cid, block: &Bytes| prefix::block_bats(target.codec(), block).is_ok_and(|ids| ids.is_empty());
+        let is_open =
+            |target: &Cid, block: &Bytes| prefix::block_bats(target.codec(), block).is_ok_and(|ids| ids.is_empty());
         let block = block.filter(|block| update.updated().is_some_and(|target| is_open(target, block)));
         admit_target(&update, writer, block.as_ref())?;
         Ok(update)

@@ -118,7 +118,8 @@ impl Factor {
 
 impl Service {
     fn factors(&self, username: &str) -> Result<Vec<Factor>, Failure> {
-        let rows = self.parts.records.scan(&Prefix::of_username(Table::SecondFactors, username), None, MAX_FACTORS * 2)?;
+        let rows =
+            self.parts.records.scan(&Prefix::of_username(Table::SecondFactors, username), None, MAX_FACTORS * 2)?;
         let read = |(key, record): &(RecordKey, Bytes)| {
             let damaged = || Failure::Damaged("second factor");
             Factor::read(key.suffix().ok_or_else(damaged)?, record).map_err(|_| damaged())
@@ -152,7 +153,8 @@ impl Service {
         if let Err(seconds) = self.failed_codes.check(&name, now) {
             return Err(ApiError::rate_limited(format!("too many wrong codes, try again in {seconds} s")).into());
         }
-        let factor = factors.into_iter().find(|factor| factor.is_live() && factor.credential_id == answer.credential_id);
+        let factor =
+            factors.into_iter().find(|factor| factor.is_live() && factor.credential_id == answer.credential_id);
         let right = match factor {
             Some(factor) => self.check_answer(username.as_str(), factor, &answer.answer)?,
             None => Err("Unknown second factor".to_owned()),

@@ -29,7 +29,8 @@ impl Service {
     /// Makes an account.
     pub fn sign_up(&self, call: SignUp) -> Result<Decision, Failure> {
         let SignUp { username, claim, log, proof, token } = call;
-        let owner = log.verify(&username, &claim, self.now_millis()).map_err(|error| Failure::refused(error.to_string()))?;
+        let owner =
+            log.verify(&username, &claim, self.now_millis()).map_err(|error| Failure::refused(error.to_string()))?;
         let home = claim.home().ok_or_else(|| Failure::refused("Trying to signup to wrong host!"))?;
         if !self.policy.ids.contains(home) {
             return Err(Failure::refused(format!("Trying to signup to wrong host! {home}")));
@@ -89,9 +90,8 @@ impl Service {
         others: &[&'a Writer],
         writers: Option<&std::collections::HashSet<Writer>>,
     ) -> Option<&'a Writer> {
-        let belongs = |writer: &Writer| {
-            *writer == Writer::from(owner) || writers.is_some_and(|writers| writers.contains(writer))
-        };
+        let belongs =
+            |writer: &Writer| *writer == Writer::from(owner) || writers.is_some_and(|writers| writers.contains(writer));
         others.iter().copied().find(|writer| !belongs(writer))
     }
 
