@@ -32,7 +32,8 @@ impl NodeArguments {
 pub(super) fn run(arguments: NodeArguments) -> Result<(), Failure> {
     let config = arguments.config()?;
     let filter = EnvFilter::try_from_env("PYRGOS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

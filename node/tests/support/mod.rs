@@ -2,16 +2,17 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pyrgos::config::{Config, Settings, SignupPolicy};
 use pyrgos::daemon::{self, Daemon};
-use pyrgos::service::clock::{ManualClock, SystemEntropy};
+use pyrgos::service::clock::{Entropy, ManualClock, SystemEntropy};
 use pyrgos_protocol::api::{Call, Request, Response, trailer};
 use pyrgos_protocol::encoding::Cid;
 use pyrgos_store::MemoryStore;
@@ -30,6 +31,7 @@ pub struct Node {
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
     pub store: Arc<MemoryStore>,
+    pub entropy: Arc<ScriptedEntropy>,
     daemon: Option<Daemon>,
     runtime: tokio::runtime::Runtime,
 }
@@ -47,10 +49,11 @@ impl Node {
         change(&mut config);
         let clock = Arc::new(ManualClock::new(1_795_447_763_309));
         let store = Arc::new(MemoryStore::default());
-        let service = daemon::service(store.clone(), &config, ids, clock.clone(), Arc::new(SystemEntropy));
+        let entropy = Arc::new(ScriptedEntropy::default());
+        let service = daemon::service(store.clone(), &config, ids, clock.clone(), entropy.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let daemon = runtime.block_on(Daemon::serve(&config, Arc::new(service))).unwrap();
-        Node { address: daemon.address(), clock, store, daemon: Some(daemon), runtime }
+        Node { address: daemon.address(), clock, store, entropy, daemon: Some(daemon), runtime }
     }
 
     /// The `Host` that local clients send.
@@ -84,6 +87,27 @@ impl Drop for Node {
         if let Some(daemon) = self.daemon.take() {
             self.runtime.block_on(daemon.stop());
         }
+    }
+}
+
+/// Randomness that a test may foresee: the bytes that it put there, then the system's.
+#[derive(Default)]
+pub struct ScriptedEntropy(Mutex<VecDeque<u8>>);
+
+impl ScriptedEntropy {
+    /// The next bytes that the node will draw.
+    pub fn script(&self, bytes: &[u8]) {
+        self.0.lock().unwrap().extend(bytes);
+    }
+}
+
+impl Entropy for ScriptedEntropy {
+    fn fill(&self, out: &mut [u8]) {
+        let mut script = self.0.lock().unwrap();
+        if script.is_empty() {
+            return SystemEntropy.fill(out);
+        }
+        out.iter_mut().for_each(|byte| *byte = script.pop_front().expect("the script has whole draws"));
     }
 }
 
