@@ -608,3 +608,20 @@ fn wrong_and_missing_blocks_are_named() {
     let no_node = trees.blocks.put(Codec::DagCbor, Bytes::from_static(&[0xa0]));
     assert!(matches!(trees.entries(&no_node), Err(ChampError::Malformed { .. })));
 }
+
+/// That a server may run a lookup on any of its threads, whatever the source.
+#[test]
+fn futures_move_between_threads() {
+    fn movable<F: Send>(future: F) -> F {
+        future
+    }
+    fn all<S: champ::BlockSource>(champ: &Champ<S>, root: &Cid) {
+        drop(movable(champ.apply(root, &[])));
+        drop(movable(champ.merge(Some(root), Some(root), Some(root))));
+        drop(movable(champ.bulk(root, [b"key"])));
+        drop(movable(champ.size(root)));
+    }
+    let mut trees = Trees::new(KeyHashing::Identity);
+    let root = trees.empty();
+    all(&trees.champ(), &root);
+}
