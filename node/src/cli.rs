@@ -1,23 +1,40 @@
-//! The command line: what can be asked for, and how it ends.
+//! The command line: arguments in, exit code out.
+//!
+//! One file per group of commands. Each command prints for people, or with `--json` one JSON value a line for programs,
+//! and ends with an exit code of [`failure::Kind`].
 
+pub mod account;
+pub mod browse;
+pub mod change;
 pub mod failure;
 mod node;
+pub mod output;
+pub mod progress;
 pub mod secret;
+pub mod session;
 mod token;
+pub mod transfer;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use serde_json::json;
 
-use failure::EXIT_CODES;
+use crate::agent::{AgentFolder, client::Agent, server};
+use failure::{EXIT_CODES, Failure};
+use session::Global;
 
-/// A node and a client for the Peergos protocol.
+/// Private storage that belongs to its user
+///
+/// Files, names and folders are encrypted on this machine before they leave it; the server stores opaque blocks.
 #[derive(Parser, Debug)]
-#[command(name = "pyrgos", version, about, after_help = EXIT_CODES)]
-struct Arguments {
-    /// Print results and errors as JSON
-    #[arg(long, global = true)]
-    json: bool,
+#[command(name = "pyrgos", version, after_help = EXIT_CODES, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
     command: Command,
 }
@@ -26,20 +43,110 @@ struct Arguments {
 enum Command {
     /// Run a node
     Node(node::NodeArguments),
-    /// Make tokens that let people sign up on a node of this computer
+    /// Make tokens that let people sign up on a node of this machine
     #[command(subcommand)]
     Token(token::TokenCommand),
+    #[command(name = "signup")]
+    SignUp(account::SignUpArgs),
+    Login(account::LoginArgs),
+    Logout(account::LogoutArgs),
+    /// Say who is logged in, and where
+    Whoami,
+    Passwd(account::PasswdArgs),
+    Ls(browse::LsArgs),
+    Tree(browse::TreeArgs),
+    Stat(browse::StatArgs),
+    Mkdir(change::MkdirArgs),
+    Put(transfer::PutArgs),
+    Get(transfer::GetArgs),
+    Cat(transfer::CatArgs),
+    Rm(change::RmArgs),
+    Mv(change::MvArgs),
+    Cp(change::CpArgs),
+    /// Show how much space the account uses and may use
+    Space,
+    Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Agent(AgentArgs),
 }
 
-/// Reads the arguments, does what they say, and gives the process's exit code.
-pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
-    let done = match arguments.command {
-        Command::Node(node) => node::run(node),
-        Command::Token(token) => token::run(token, arguments.json),
-    };
-    match done {
+/// Print completions for a shell
+///
+/// For bash: pyrgos completions bash > ~/.local/share/bash-completion/completions/pyrgos
+#[derive(Args, Debug)]
+struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+/// Hold sessions in memory; `pyrgos login` starts it
+#[derive(Args, Debug)]
+struct AgentArgs {
+    /// Where to listen [default: $XDG_RUNTIME_DIR/pyrgos]
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// End after this many seconds without a command
+    #[arg(long, value_name = "SECONDS", default_value_t = 8 * 60 * 60)]
+    idle_secs: u64,
+    /// End the running agent; all sessions are forgotten
+    #[arg(long)]
+    stop: bool,
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.global.json;
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(arguments.json),
+        Err(failure) => failure.report(json),
     }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "pyrgos", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Agent(args) => run_agent(&global, args),
+        Command::Node(args) => node::run(args),
+        Command::Token(command) => token::run(command, global.json),
+        command => {
+            crate::native::protect_memory();
+            crate::native::block_on(async {
+                match command {
+                    Command::SignUp(args) => account::sign_up(&global, args).await,
+                    Command::Login(args) => account::log_in(&global, args).await,
+                    Command::Logout(args) => account::log_out(&global, &args),
+                    Command::Whoami => account::who_am_i(&global),
+                    Command::Passwd(args) => account::change_password(&global, args).await,
+                    Command::Ls(args) => browse::list(&global, args).await,
+                    Command::Tree(args) => browse::tree(&global, args).await,
+                    Command::Stat(args) => browse::stat(&global, args).await,
+                    Command::Mkdir(args) => change::make_folders(&global, args).await,
+                    Command::Put(args) => transfer::put(&global, args).await,
+                    Command::Get(args) => transfer::get(&global, args).await,
+                    Command::Cat(args) => transfer::cat(&global, args).await,
+                    Command::Rm(args) => change::remove(&global, args).await,
+                    Command::Mv(args) => change::move_to(&global, args).await,
+                    Command::Cp(args) => change::copy(&global, args).await,
+                    Command::Space => account::space(&global).await,
+                    Command::Completions(_) | Command::Agent(_) | Command::Node(_) | Command::Token(_) => Ok(()),
+                }
+            })
+        }
+    }
+}
+
+fn run_agent(global: &Global, args: AgentArgs) -> Result<(), Failure> {
+    let folder = args.folder.map_or_else(AgentFolder::of_this_user, AgentFolder::at);
+    if args.stop {
+        let stopped = Agent::new(folder).stop()?;
+        let text = if stopped { "the agent has ended" } else { "no agent was running" };
+        global.output().line(text, &json!({ "stopped": stopped }));
+        return Ok(());
+    }
+    Ok(server::run(&folder, Duration::from_secs(args.idle_secs.max(1)))?)
 }

@@ -14,7 +14,7 @@ mod space;
 mod storage;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -123,12 +123,17 @@ where
                 Err(Failure::Damaged("panic"))
             })
         };
-        outcome.await.unwrap_or_else(|failure| {
+        let start = Instant::now();
+        let response = outcome.await.unwrap_or_else(|failure| {
             if let Failure::Store(_) | Failure::Damaged(_) = &failure {
                 tracing::error!(path = C::PATH, error = &failure as &dyn std::error::Error, "a call failed");
             }
             refusal(failure.into_api())
-        })
+        });
+        // Parameters hold access tokens and signatures, so the path is all that is told of a request.
+        let micros = start.elapsed().as_micros() as u64;
+        tracing::debug!(path = C::PATH, status = response.status().as_u16(), micros, "answered");
+        response
     })
 }
 

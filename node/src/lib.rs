@@ -2,6 +2,7 @@
 //!
 //! [`daemon::Daemon`] is a whole node. To embed one, build a [`service::Service`] over any store
 //! ([`daemon::service`]) and either serve it on a socket ([`daemon::Daemon::serve`]) or take its [`http::router`].
+//! [`native`] gives the client of `pyrgos-protocol` what it needs on a machine: HTTP, clock, randomness, threads.
 
 #![forbid(unsafe_code)]
 
@@ -12,4 +13,5 @@ pub mod control;
 pub mod daemon;
 pub mod http;
 pub mod identity;
+pub mod native;
 pub mod service;

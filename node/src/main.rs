@@ -1,9 +1,9 @@
-//! Arguments in, exit code out.
+//! Private storage that belongs to its user: a node and a client of the Peergos protocol.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    pyrgos::cli::run()
+    pyrgos::cli::main()
 }

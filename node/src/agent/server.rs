@@ -45,10 +45,7 @@ pub fn run(folder: &AgentFolder, idle: Duration) -> Result<(), AgentError> {
 fn harden() {
     let _ = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    crate::native::protect_memory();
 }
 
 fn announce() {

@@ -1,0 +1,393 @@
+//! Commands that carry content: `put`, `get`, `cat`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use pyrgos_protocol::client::{Batch, ClientError, Entry, IfExists, Progress, RemotePath, UploadOptions};
+use pyrgos_protocol::cryptree::name::FileName;
+use pyrgos_protocol::cryptree::properties::Timestamp;
+use serde_json::json;
+
+use super::failure::{Failure, Kind};
+use super::output::{Output, defused, human_size};
+use super::progress::Transfer;
+use super::session::{Global, NativeSession, Unlocked, fail};
+use crate::native::files::{LocalSink, LocalSource, StreamSink};
+use crate::native::{HttpTransport, NativeRuntime};
+
+/// Files of one `get -r` that are fetched at the same time. Each also fetches its own parts at the same time.
+const FILES_AT_ONCE: usize = 8;
+
+/// Store local files or folders
+///
+/// A file that is there already is replaced; whoever it is shared with keeps access. An interrupted upload of a large
+/// file goes on where it stopped when the same command is given again.
+#[derive(Args, Debug)]
+pub struct PutArgs {
+    /// What to store (`-`: standard input), and last the new path or the folder to put it into
+    #[arg(required = true, num_args = 2.., value_names = ["LOCAL", "REMOTE"])]
+    paths: Vec<PathBuf>,
+    /// Folders too, with everything below them
+    #[arg(short, long)]
+    recursive: bool,
+    /// Leave files alone that are there already
+    #[arg(short, long)]
+    no_clobber: bool,
+}
+
+/// Fetch files or folders
+///
+/// A local file is replaced only when the new one is whole and verified.
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// What to fetch, and last the local path or folder to put it into [default: the current folder]
+    #[arg(required = true, value_names = ["REMOTE", "LOCAL"])]
+    paths: Vec<String>,
+    /// Folders too, with everything below them
+    #[arg(short, long)]
+    recursive: bool,
+    /// Leave files alone that are there already
+    #[arg(short, long)]
+    no_clobber: bool,
+}
+
+/// Write files to standard output
+#[derive(Args, Debug)]
+pub struct CatArgs {
+    /// Files to write, one after another
+    #[arg(required = true)]
+    paths: Vec<String>,
+}
+
+type NativeBatch<'s> = Batch<'s, HttpTransport, NativeRuntime>;
+
+/// Stores files or folders.
+pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
+    let unlocked = Unlocked::open(global).await?;
+    let output = global.output();
+    let Some((last, sources)) = args.paths.split_last() else { return Ok(()) };
+    let last = last.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the remote path is not UTF-8"))?;
+    let target = unlocked.path(last)?;
+    let is_folder = match unlocked.session.stat(&target).await {
+        Ok(entry) => entry.is_directory,
+        Err(ClientError::NotFound { .. }) if !last.ends_with('/') && sources.len() == 1 => false,
+        Err(error) => return Err(fail(error)),
+    };
+    if !is_folder && sources.len() > 1 {
+        return Err(Failure::new(Kind::Usage, format!("{}: this is no folder", defused(last))));
+    }
+    let mut upload = Upload {
+        batch: unlocked.session.batch(),
+        transfer: Transfer::new(output, "put", total(sources, args.recursive)),
+        if_exists: if args.no_clobber { IfExists::Skip } else { IfExists::Replace },
+        skipped: Vec::new(),
+    };
+    for source in sources {
+        if source == Path::new("-") {
+            upload.standard_input(&target, is_folder).await?;
+            continue;
+        }
+        let to = if is_folder { target.join(remote_name(source)?) } else { target.clone() };
+        let metadata = fs::metadata(source).map_err(|error| local(source, &error))?;
+        match (metadata.is_dir(), args.recursive) {
+            (true, true) => upload.folder(source, &to).await?,
+            (true, false) => {
+                return Err(Failure::new(Kind::Usage, format!("{}: this is a folder", source.display()))
+                    .hint("store it with everything below it by `put -r`"));
+            }
+            (false, _) => upload.file(source, &to).await?,
+        }
+    }
+    let Upload { batch, transfer, skipped, .. } = upload;
+    let count = batch.finish().await.map_err(fail)?;
+    transfer.finish();
+    if output.json {
+        output.line("", &json!({ "stored_files": count.files, "left_alone": count.skipped, "failed": skipped.len() }));
+    }
+    unlocked.close()?;
+    all_or(skipped)
+}
+
+/// A folder's parts that could not be read do not keep the rest from being stored, but the command fails in the end.
+fn all_or(mut skipped: Vec<Failure>) -> Result<(), Failure> {
+    match skipped.len() {
+        0 => Ok(()),
+        1 => Err(skipped.remove(0)),
+        count => {
+            let last = skipped.remove(count - 1);
+            skipped.iter().for_each(|failure| eprintln!("pyrgos: {}", failure.message));
+            Err(last)
+        }
+    }
+}
+
+struct Upload<'s> {
+    batch: NativeBatch<'s>,
+    transfer: Transfer,
+    if_exists: IfExists,
+    skipped: Vec<Failure>,
+}
+
+impl Upload<'_> {
+    fn options(&self, modified: Option<Timestamp>) -> UploadOptions {
+        UploadOptions { if_exists: self.if_exists, modified, resume: modified.is_some(), ..UploadOptions::default() }
+    }
+
+    async fn standard_input(&mut self, target: &RemotePath, is_folder: bool) -> Result<(), Failure> {
+        if is_folder {
+            return Err(Failure::new(Kind::Usage, "standard input needs the path of a file to become"));
+        }
+        let mut source = LocalSource::stream(std::io::stdin());
+        let options = self.options(None);
+        self.batch.put(target, &mut source, &options, &self.transfer).await.map_err(fail)
+    }
+
+    async fn file(&mut self, source: &Path, to: &RemotePath) -> Result<(), Failure> {
+        self.transfer.at(to.name().as_str());
+        let mut content = LocalSource::open(source).map_err(|error| local(source, &error))?;
+        let options = self.options(modified(source));
+        match self.batch.put(to, &mut content, &options, &self.transfer).await {
+            Err(ClientError::Local(error)) => Err(local(source, &error)),
+            stored => stored.map_err(fail),
+        }
+    }
+
+    /// A folder with everything below it, without recursion and without following links.
+    async fn folder(&mut self, source: &Path, to: &RemotePath) -> Result<(), Failure> {
+        let mut pending = vec![(source.to_owned(), to.clone())];
+        while let Some((folder, to)) = pending.pop() {
+            self.batch.make_directory(&to).await.map_err(fail)?;
+            let mut entries = match read_folder(&folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.skipped.push(local(&folder, &error));
+                    continue;
+                }
+            };
+            entries.sort();
+            for path in entries {
+                let kind = match fs::symlink_metadata(&path) {
+                    Ok(metadata) => metadata.file_type(),
+                    Err(error) => {
+                        self.skipped.push(local(&path, &error));
+                        continue;
+                    }
+                };
+                let name = match remote_name(&path) {
+                    Ok(name) => name,
+                    Err(failure) => {
+                        self.skipped.push(failure);
+                        continue;
+                    }
+                };
+                let to = to.join(name);
+                if kind.is_dir() {
+                    pending.push((path, to));
+                } else if kind.is_file() {
+                    match self.file(&path, &to).await {
+                        Err(failure) if failure.kind == Kind::Local => self.skipped.push(failure),
+                        stored => stored?,
+                    }
+                } else {
+                    let text = format!("{}: neither a file nor a folder, left out", path.display());
+                    self.skipped.push(Failure::new(Kind::Local, text));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
+}
+
+fn local(path: &Path, error: &std::io::Error) -> Failure {
+    let kind = if error.kind() == std::io::ErrorKind::StorageFull { Kind::Space } else { Kind::Local };
+    Failure::new(kind, format!("{}: {error}", path.display()))
+}
+
+fn remote_name(path: &Path) -> Result<FileName, Failure> {
+    // `put .` and `put ..` mean the folder by its real name.
+    let named = path.file_name().map(OsStr::to_owned);
+    let named = named.or_else(|| fs::canonicalize(path).ok()?.file_name().map(OsStr::to_owned));
+    let name = named.as_deref().and_then(OsStr::to_str);
+    let name = name.ok_or_else(|| Failure::new(Kind::Local, format!("{}: the name is not UTF-8", path.display())))?;
+    FileName::new(name).map_err(|error| Failure::new(Kind::Local, format!("{}: {error}", path.display())))
+}
+
+fn modified(path: &Path) -> Option<Timestamp> {
+    let time = fs::metadata(path).ok()?.modified().ok()?;
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => Timestamp::new(i64::try_from(since.as_secs()).ok()?, since.subsec_nanos()),
+        Err(before) => {
+            // Nanoseconds count forward from the second before.
+            let before = before.duration();
+            let seconds = i64::try_from(before.as_secs()).ok()?;
+            match before.subsec_nanos() {
+                0 => Timestamp::new(-seconds, 0),
+                nanos => Timestamp::new(-seconds - 1, 1_000_000_000 - nanos),
+            }
+        }
+    }
+}
+
+/// Bytes of all files, for the progress bar; none if that is not known.
+fn total(sources: &[PathBuf], recursive: bool) -> Option<u64> {
+    let mut total = 0;
+    let mut pending = sources.to_vec();
+    while let Some(path) = pending.pop() {
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        if metadata.is_dir() && recursive {
+            pending.extend(read_folder(&path).ok()?);
+        } else if metadata.is_file() {
+            total += metadata.len();
+        }
+    }
+    Some(total)
+}
+
+/// Fetches files or folders.
+pub async fn get(global: &Global, args: GetArgs) -> Result<(), Failure> {
+    let unlocked = Unlocked::open(global).await?;
+    let output = global.output();
+    let (sources, last) = match args.paths.split_last() {
+        Some((last, sources)) if !sources.is_empty() => (sources, PathBuf::from(last)),
+        _ => (&args.paths[..], PathBuf::from(".")),
+    };
+    if sources.len() > 1 && !last.is_dir() {
+        return Err(Failure::new(Kind::Usage, format!("{}: this is no folder", last.display())));
+    }
+    let mut fetched = Fetched::default();
+    for source in sources {
+        let path = unlocked.path(source)?;
+        let entry = unlocked.session.stat(&path).await.map_err(fail)?;
+        let to = if last.is_dir() { last.join(entry.name.as_str()) } else { last.clone() };
+        let download = Download { session: &unlocked.session, no_clobber: args.no_clobber };
+        match (entry.is_directory, args.recursive) {
+            (true, true) => download.folder(output, &path, &to, &mut fetched).await?,
+            (true, false) => {
+                return Err(Failure::new(Kind::Usage, format!("{}: this is a folder", defused(source)))
+                    .hint("fetch it with everything below it by `get -r`"));
+            }
+            (false, _) => {
+                let transfer = Transfer::new(output, "get", Some(entry.size_bytes));
+                transfer.at(entry.name.as_str());
+                fetched.add(download.file(&path, &entry, &to, &transfer).await?, entry.size_bytes);
+            }
+        }
+    }
+    if output.json {
+        output.line("", &json!({ "fetched_files": fetched.files, "bytes": fetched.bytes, "left_alone": fetched.left }));
+    } else if fetched.files > 1 {
+        output.note(format!("{} files, {}", fetched.files, human_size(fetched.bytes)));
+    }
+    unlocked.close()
+}
+
+#[derive(Default)]
+struct Fetched {
+    files: u64,
+    bytes: u64,
+    left: u64,
+}
+
+impl Fetched {
+    fn add(&mut self, was_fetched: bool, bytes: u64) {
+        if was_fetched {
+            self.files += 1;
+            self.bytes += bytes;
+        } else {
+            self.left += 1;
+        }
+    }
+}
+
+struct Download<'s> {
+    session: &'s NativeSession,
+    no_clobber: bool,
+}
+
+impl Download<'_> {
+    /// Fetches one file; false if one is there and shall stay.
+    async fn file(
+        &self,
+        path: &RemotePath,
+        entry: &Entry,
+        to: &Path,
+        progress: &impl Progress,
+    ) -> Result<bool, Failure> {
+        if self.no_clobber && to.exists() {
+            return Ok(false);
+        }
+        if to.is_dir() {
+            return Err(Failure::new(Kind::Local, format!("{}: a folder is in the way", to.display())));
+        }
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut sink = LocalSink::beside(folder).map_err(|error| local(to, &error))?;
+        match self.session.download(path, None, &mut sink, progress).await {
+            Err(ClientError::Local(error)) => return Err(local(to, &error)),
+            fetched => fetched.map_err(fail)?,
+        };
+        let modified = (entry.modified.seconds(), entry.modified.nanos());
+        sink.finish(to, modified).map_err(|error| local(to, &error))?;
+        Ok(true)
+    }
+
+    /// Fetches a folder with everything below it.
+    async fn folder(
+        &self,
+        output: Output,
+        path: &RemotePath,
+        to: &Path,
+        fetched: &mut Fetched,
+    ) -> Result<(), Failure> {
+        let transfer = Transfer::new(output, "get", None);
+        let mut pending = vec![(path.clone(), to.to_owned())];
+        while let Some((path, to)) = pending.pop() {
+            match fs::create_dir(&to) {
+                Err(_) if to.is_dir() => {}
+                made => made.map_err(|error| local(&to, &error))?,
+            }
+            let entries = self.session.list(&path).await.map_err(fail)?;
+            let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.is_directory);
+            pending.extend(folders.iter().map(|entry| {
+                let name = entry.name.as_str();
+                (path.join(entry.name.clone()), to.join(name))
+            }));
+            let mut downloads = stream::iter(files.into_iter().map(|entry| {
+                let (path, to) = (path.join(entry.name.clone()), to.join(entry.name.as_str()));
+                let transfer = &transfer;
+                async move {
+                    transfer.at(entry.name.as_str());
+                    self.file(&path, &entry, &to, transfer).await.map(|was_fetched| (was_fetched, entry.size_bytes))
+                }
+            }))
+            .buffer_unordered(FILES_AT_ONCE);
+            while let Some(done) = downloads.next().await {
+                let (was_fetched, bytes) = done?;
+                fetched.add(was_fetched, bytes);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes files to standard output.
+pub async fn cat(global: &Global, args: CatArgs) -> Result<(), Failure> {
+    let unlocked = Unlocked::open(global).await?;
+    for text in &args.paths {
+        let path = unlocked.path(text)?;
+        let mut sink = StreamSink(std::io::stdout());
+        match unlocked.session.download(&path, None, &mut sink, &()).await {
+            // The reader has seen enough (`| head`).
+            Err(ClientError::Local(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
+            written => written.map_err(fail)?,
+        };
+    }
+    unlocked.close()
+}

@@ -1,0 +1,7 @@
+//! The real binary against a real node, as a person or a script uses it.
+
+mod agent;
+mod crash;
+mod secrets;
+mod session;
+mod support;
