@@ -133,9 +133,9 @@ pub fn log_out(global: &Global, args: &LogoutArgs) -> Result<(), Failure> {
 /// Says who is logged in.
 pub fn who_am_i(global: &Global) -> Result<(), Failure> {
     let selector = global.selector()?;
-    let held = agent().list()?.map(|(names, locked)| {
-        (names.into_iter().filter(|name| selector.matches(name)).collect::<Vec<_>>(), locked)
-    });
+    let held = agent()
+        .list()?
+        .map(|(names, locked)| (names.into_iter().filter(|name| selector.matches(name)).collect::<Vec<_>>(), locked));
     let Some((names, locked)) = held.filter(|(names, _)| !names.is_empty()) else {
         return Err(Failure::new(Kind::Login, "not logged in").hint("log in with `pyrgos login NAME`"));
     };

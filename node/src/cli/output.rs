@@ -89,8 +89,7 @@ mod tests {
 
     #[test]
     fn sizes_read_as_in_ls() {
-        let cases =
-            [(0, "0"), (1023, "1023"), (1024, "1.0K"), (10_239, "10K"), (5 << 20, "5.0M"), (u64::MAX, "16E")];
+        let cases = [(0, "0"), (1023, "1023"), (1024, "1.0K"), (10_239, "10K"), (5 << 20, "5.0M"), (u64::MAX, "16E")];
         for (bytes, text) in cases {
             assert_eq!(human_size(bytes), text);
         }

@@ -25,7 +25,9 @@ impl Transfer {
         };
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let template = match total {
-            Some(_) => "{prefix} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta} {wide_msg}",
+            Some(_) => {
+                "{prefix} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta} {wide_msg}"
+            }
             None => "{prefix} {spinner} {binary_bytes} {binary_bytes_per_sec} {wide_msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -92,9 +92,7 @@ impl Unlocked {
         let Some((name, bytes)) = agent().fetch(global.selector()?)? else {
             return Err(Failure::new(Kind::Login, "not logged in").hint("log in with `pyrgos login NAME`"));
         };
-        let malformed = |_| {
-            Failure::new(Kind::Login, "the agent's session is of another version").hint("log in again")
-        };
+        let malformed = |_| Failure::new(Kind::Login, "the agent's session is of another version").hint("log in again");
         let value = Value::decode_shared(&bytes).map_err(malformed)?;
         let state = SessionState::from_cbor(&value).map_err(malformed)?;
         let transport = connect(&name.server)?;

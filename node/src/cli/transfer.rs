@@ -339,13 +339,7 @@ impl Download<'_> {
     }
 
     /// Fetches a folder with everything below it.
-    async fn folder(
-        &self,
-        output: Output,
-        path: &RemotePath,
-        to: &Path,
-        fetched: &mut Fetched,
-    ) -> Result<(), Failure> {
+    async fn folder(&self, output: Output, path: &RemotePath, to: &Path, fetched: &mut Fetched) -> Result<(), Failure> {
         let transfer = Transfer::new(output, "get", None);
         let mut pending = vec![(path.clone(), to.to_owned())];
         while let Some((path, to)) = pending.pop() {
