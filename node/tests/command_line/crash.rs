@@ -17,7 +17,11 @@ fn what_a_put_acknowledged_outlives_a_killed_node() {
             machine.write(&name, &content);
             if n == 2 {
                 // Killed in the middle of this one, at another instant each time.
-                let mut put = machine.command(&["put", "-q", &name, "/alice"]).stderr(std::process::Stdio::null()).spawn().expect("put");
+                let mut put = machine
+                    .command(&["put", "-q", &name, "/alice"])
+                    .stderr(std::process::Stdio::null())
+                    .spawn()
+                    .expect("put");
                 std::thread::sleep(Duration::from_millis(40 * round));
                 machine.kill_node();
                 if put.wait().expect("wait").success() {

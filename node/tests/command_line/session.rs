@@ -8,7 +8,11 @@ fn a_first_session() {
     machine.user("alice");
     assert!(machine.ok(&["whoami"]).starts_with("alice on http://"));
 
-    let files = [("notes/hello.txt", content(1, 6)), ("notes/empty", vec![]), ("notes/deep/er/photo.raw", content(2, 12 << 20))];
+    let files = [
+        ("notes/hello.txt", content(1, 6)),
+        ("notes/empty", vec![]),
+        ("notes/deep/er/photo.raw", content(2, 12 << 20)),
+    ];
     for (name, content) in &files {
         machine.write(name, content);
     }
@@ -27,7 +31,10 @@ fn a_first_session() {
     machine.run(&["ls"]).fails(3, "not logged in");
     machine.run(&["login", "alice", "--password-file", "password"]).fails(3, "wrong username or password");
     machine.ok(&["login", "alice", "--password-file", "new-password"]);
-    assert_eq!(machine.run(&["cat", "notes/hello.txt"]).ok().into_bytes(), String::from_utf8_lossy(&files[0].1).into_owned().into_bytes());
+    assert_eq!(
+        machine.run(&["cat", "notes/hello.txt"]).ok().into_bytes(),
+        String::from_utf8_lossy(&files[0].1).into_owned().into_bytes()
+    );
     machine.ok(&["logout"]);
 }
 
@@ -138,8 +145,25 @@ fn the_help_names_every_command_and_the_shells_complete_them() {
     let machine = Machine::start();
     let help = machine.ok(&["--help"]);
     for command in [
-        "node", "token", "signup", "login", "logout", "whoami", "passwd", "ls", "tree", "stat", "mkdir", "put", "get",
-        "cat", "rm", "mv", "cp", "space", "completions",
+        "node",
+        "token",
+        "signup",
+        "login",
+        "logout",
+        "whoami",
+        "passwd",
+        "ls",
+        "tree",
+        "stat",
+        "mkdir",
+        "put",
+        "get",
+        "cat",
+        "rm",
+        "mv",
+        "cp",
+        "space",
+        "completions",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the help:\n{help}");
     }

@@ -65,10 +65,6 @@ impl Machine {
         self.start_node(&address);
     }
 
-    pub(crate) fn node_id(&self) -> u32 {
-        self.node.as_ref().expect("the node runs").id()
-    }
-
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("node.log")).unwrap_or_default()
     }
