@@ -44,9 +44,11 @@ fn main() {
     row(&format!("put {FILE_MIB} MiB (bound: encrypt + hash + disk)"), put, Some(seal + disk));
     let open = best(runs, || on_all_cores(&content, open_and_hash));
     let get = best(runs, || time(|| client.run(&["get", "large", "large-again"])));
-    row(&format!("get {FILE_MIB} MiB (bound: hash + decrypt + write)"), get, Some(open + best(runs, || {
-        time(|| fs::write(folder.path().join("bound"), &content).expect("write"))
-    })));
+    row(
+        &format!("get {FILE_MIB} MiB (bound: hash + decrypt + write)"),
+        get,
+        Some(open + best(runs, || time(|| fs::write(folder.path().join("bound"), &content).expect("write")))),
+    );
     assert!(fs::read(folder.path().join("large-again")).expect("read") == content, "the file came back changed");
 
     let many = folder.path().join("many");
