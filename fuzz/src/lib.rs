@@ -4,10 +4,14 @@
 //! Each target in `fuzz_targets/` is a line that names decoders.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use pyrgos_protocol::api::frame::Reader;
 use pyrgos_protocol::api::{Call, Request, query, trailer};
 use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor, Value};
 use pyrgos_protocol::merkle::bat::prefix;
+use pyrgos_protocol::merkle::champ::bulk::prove;
+use pyrgos_protocol::merkle::champ::{Change, Entry, Expected, MemoryBlocks, Node, Overlay, Slot};
+use pyrgos_protocol::merkle::{Champ, KeyHashing};
 
 /// Gives the input to each of the named structures.
 #[macro_export]
@@ -143,5 +147,44 @@ impl Exchange {
             let again = call.read_body(body.clone()).unwrap_or_else(|error| panic!("own answer refused: {error}"));
             assert!(C::write(&again) == body, "a second round of reading and writing gave another answer");
         }
+    }
+}
+/// Reads and changes trees that no honest writer made. The input says for each of eight slots of each node whether it is
+/// empty, a bucket with short keys, or an earlier node, so that nodes are shared, misplaced and nested at will.
+pub fn champ_tree(bytes: &[u8]) {
+    let mut blocks = MemoryBlocks::default();
+    let mut roots = Vec::new();
+    for choices in bytes.chunks_exact(8).take(24) {
+        let slots = std::array::from_fn(|at| match choices[at] {
+            0 => Slot::Empty,
+            key @ 1..=127 => {
+                let key = if key < 64 { vec![key] } else { vec![key, choices[0], choices[1]] };
+                Slot::Bucket(vec![Entry { key: key.into(), value: Value::Int(i64::from(choices[7])) }])
+            }
+            child => match roots.len().checked_sub(usize::from(child - 127)) {
+                Some(child) => Slot::Child(Cid::clone(&roots[child])),
+                None => Slot::Empty,
+            },
+        });
+        let (root, block) = Node { slots, bat: None }.to_block();
+        blocks.extend([(root.clone(), block)]);
+        roots.push(root);
+    }
+    let [.., first, second] = roots.as_slice() else { return };
+    let champ = Champ::new(&blocks, KeyHashing::Identity);
+    let key = &bytes[..bytes.len().min(3)];
+    // A source in memory never waits: each future is ready at its first poll.
+    let size = champ.size(first).now_or_never().expect("ready");
+    if let Ok(size) = size {
+        assert!(size <= 24 * 8, "a tree of {size} mappings out of {} nodes", roots.len());
+    }
+    let _ = prove(&blocks, KeyHashing::Identity, first, key);
+    let _ = champ.diff(Some(first), Some(second)).now_or_never().expect("ready");
+    let change = Change { key: Bytes::copy_from_slice(key), expected: Expected::Any, value: Some(Value::Int(0)) };
+    if let Ok(changed) = champ.apply(first, &[change]).now_or_never().expect("ready") {
+        let near = MemoryBlocks::of_cbor(changed.blocks.into_iter().map(|(_, block)| block));
+        let overlay = Overlay { near: &near, far: &blocks };
+        let found = Champ::new(overlay, KeyHashing::Identity).get(&changed.root, key).now_or_never().expect("ready");
+        assert!(found == Ok(Some(Value::Int(0))), "what was written is not found");
     }
 }
