@@ -245,7 +245,7 @@ impl Call for GetPaymentProperties {
         let parameters = request.parameters();
         Ok(GetPaymentProperties {
             owner: parameters.parsed("owner")?,
-            new_client_secret: parameters.flag("new-client-secret")?,
+            new_client_secret: parameters.required("new-client-secret")? == "true",
             auth: parameters.hex("auth")?.into(),
         })
     }
