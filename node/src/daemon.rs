@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pyrgos_store::{RocksStore, Store, StoreError};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -146,19 +147,34 @@ impl Daemon {
         let _ = tokio::task::spawn_blocking(move || drop(service)).await;
     }
 
-    /// Runs until SIGTERM or SIGINT, then stops.
-    ///
-    /// # Errors
-    /// The signals cannot be caught.
-    pub async fn run(self) -> io::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+    /// Runs until it is told to stop, then stops.
+    pub async fn run(self, mut signals: Signals) {
+        signals.arrived().await;
         tracing::info!("stopping");
         self.stop().await;
-        Ok(())
+    }
+}
+
+/// The signals that end a node: SIGTERM and SIGINT.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on. To be called before anybody learns that the node runs: until then they kill the process.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one of them.
+    pub async fn arrived(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, Kind};
 use crate::config::{ConfigError, Settings};
-use crate::daemon::{Daemon, StartError};
+use crate::daemon::{Daemon, Signals, StartError};
 
 /// The settings of a node.
 #[derive(Args, Debug)]
@@ -39,11 +39,14 @@ pub(super) fn run(arguments: NodeArguments) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(Kind::Local, format!("cannot start threads: {error}")))?;
     runtime.block_on(async {
+        let signals =
+            Signals::catch().map_err(|error| Failure::new(Kind::Local, format!("cannot wait for signals: {error}")))?;
         let daemon = Daemon::start(&config).await?;
         println!("listening on http://{}", daemon.address());
         // Whoever waits for this line reads it through a pipe; a reader that has gone is no reason to stop.
         let _ = std::io::stdout().flush();
-        daemon.run().await.map_err(|error| Failure::new(Kind::Local, format!("cannot wait for signals: {error}")))
+        daemon.run(signals).await;
+        Ok(())
     })
 }
 

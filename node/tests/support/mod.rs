@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod account;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use pyrgos::config::{Config, Settings, SignupPolicy};
 use pyrgos::daemon::{self, Daemon};
+use pyrgos::identity::server_id;
 use pyrgos::service::clock::{Entropy, ManualClock, SystemEntropy};
 use pyrgos_protocol::api::{Call, Request, Response, trailer};
 use pyrgos_protocol::encoding::Cid;
@@ -29,6 +32,8 @@ pub fn load(name: &str) -> Value {
 /// A node in this process, on a free port, over memory, with a clock that the test sets.
 pub struct Node {
     pub address: SocketAddr,
+    /// Its current identifier.
+    pub id: Cid,
     pub clock: Arc<ManualClock>,
     pub store: Arc<MemoryStore>,
     pub entropy: Arc<ScriptedEntropy>,
@@ -47,13 +52,19 @@ impl Node {
         };
         let mut config = settings.resolve().unwrap();
         change(&mut config);
+        let id = ids.last().cloned().expect("a node has an identifier");
         let clock = Arc::new(ManualClock::new(1_795_447_763_309));
         let store = Arc::new(MemoryStore::default());
         let entropy = Arc::new(ScriptedEntropy::default());
         let service = daemon::service(store.clone(), &config, ids, clock.clone(), entropy.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let daemon = runtime.block_on(Daemon::serve(&config, Arc::new(service))).unwrap();
-        Node { address: daemon.address(), clock, store, entropy, daemon: Some(daemon), runtime }
+        Node { address: daemon.address(), id, clock, store, entropy, daemon: Some(daemon), runtime }
+    }
+
+    /// A node like any other.
+    pub fn usual() -> Node {
+        Node::start(vec![server_id(&account::signer("node").secret.public())], |_| {})
     }
 
     /// The `Host` that local clients send.
@@ -88,6 +99,12 @@ impl Drop for Node {
             self.runtime.block_on(daemon.stop());
         }
     }
+}
+
+/// The node's time.
+pub fn now(node: &Node) -> i64 {
+    use pyrgos::service::clock::Clock;
+    node.clock.now_millis()
 }
 
 /// Randomness that a test may foresee: the bytes that it put there, then the system's.

@@ -1,0 +1,150 @@
+//! The real binary on a real data directory and a free port: it starts, answers, ends when told, and keeps what it had.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use pyrgos_protocol::api::core::{Decision, GetPublicKey};
+use pyrgos_protocol::api::storage::{GetBlock, GetServerId};
+use pyrgos_protocol::api::{ApiError, Call};
+use pyrgos_protocol::encoding::Cid;
+use support::Node;
+use support::account::Account;
+
+struct Running {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(data_dir: &Path) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pyrgos"))
+            .args(["node", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir)
+            .env_remove("PYRGOS_SIGNUP")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
+        Running { address: address.parse().unwrap(), child }
+    }
+
+    fn call<C: Call>(&self, call: &C) -> Result<C::Output, ApiError> {
+        let request = call.request();
+        let host = self.address.to_string();
+        let answer = support::send(self.address, "POST", &request.target(), &host, &[], &request.body);
+        call.read(answer.into_response())
+    }
+
+    fn signal(mut self, signal: rustix::process::Signal) -> Option<i32> {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn create_token(data_dir: &Path) -> String {
+    let made = Command::new(env!("CARGO_BIN_EXE_pyrgos"))
+        .args(["token", "create", "--data-dir"])
+        .arg(data_dir)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+/// A sign-up for a node that runs now. Only its identifier and the time are taken from the stand-in.
+fn sign_up(account: &Account, id: Cid, token: String) -> pyrgos_protocol::api::core::SignUp {
+    let stand_in = Node::start(vec![id], |_| {});
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    stand_in.clock.set(i64::try_from(now.as_millis()).unwrap());
+    pyrgos_protocol::api::core::SignUp { token, ..account.sign_up(&stand_in) }
+}
+
+#[test]
+fn a_node_starts_answers_stops_and_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let early = create_token(&data_dir);
+
+    let node = Running::start(&data_dir);
+    let id = node.call(&GetServerId).unwrap();
+    let alice = Account::new("alice");
+    let call = sign_up(&alice, id.clone(), String::new());
+    assert!(node.call(&call).unwrap_err().message().contains("not currently accepting"));
+    assert_eq!(node.call(&sign_up(&alice, id.clone(), early)).unwrap(), Decision::Accepted);
+    // Only one node can run in a data directory.
+    let second = Command::new(env!("CARGO_BIN_EXE_pyrgos"))
+        .args(["node", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(&data_dir)
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another pyrgos"), "{second:?}");
+    // Commands reach the one that runs.
+    let late = create_token(&data_dir);
+    assert_eq!(node.call(&sign_up(&Account::new("bob"), id.clone(), late)).unwrap(), Decision::Accepted);
+    assert_eq!(node.signal(rustix::process::Signal::TERM), Some(0));
+
+    let node = Running::start(&data_dir);
+    assert_eq!(node.call(&GetServerId).unwrap(), id);
+    assert_eq!(node.call(&GetPublicKey { username: alice.username.clone() }).unwrap(), Some(alice.owner()));
+    let data = GetBlock { owner: alice.owner(), cid: Cid::of_cbor(&alice.data), bat: None };
+    assert_eq!(node.call(&data).unwrap(), Some(alice.data.clone()));
+    // An acknowledged sign-up survives the hardest end.
+    let token = create_token(&data_dir);
+    let carol = Account::new("carol");
+    assert_eq!(node.call(&sign_up(&carol, id.clone(), token)).unwrap(), Decision::Accepted);
+    assert_eq!(node.signal(rustix::process::Signal::KILL), None);
+
+    let node = Running::start(&data_dir);
+    assert_eq!(node.call(&GetPublicKey { username: carol.username.clone() }).unwrap(), Some(carol.owner()));
+    let data = GetBlock { owner: carol.owner(), cid: Cid::of_cbor(&carol.data), bat: None };
+    assert_eq!(node.call(&data).unwrap(), Some(carol.data.clone()));
+    assert_eq!(node.signal(rustix::process::Signal::INT), Some(0));
+}
+
+#[test]
+fn a_request_in_work_is_finished_before_the_end() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Running::start(folder.path());
+    let mut stream = std::net::TcpStream::connect(node.address).unwrap();
+    let request = GetPublicKey { username: pyrgos_protocol::names::Username::new("alice").unwrap() }.request();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        request.target(),
+        node.address,
+        request.body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // The node asks for the body, so the request is in work.
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "HTTP/1.1 100 Continue");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&node.child), rustix::process::Signal::TERM)
+        .unwrap();
+    // No new connection is taken any more, but this one is served.
+    while std::net::TcpStream::connect(node.address).is_ok() {
+        std::thread::yield_now();
+    }
+    stream.write_all(&request.body).unwrap();
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    assert!(answer.trim_start().starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let mut node = node;
+    assert_eq!(node.child.wait().unwrap().code(), Some(0));
+}
