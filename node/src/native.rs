@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod http;
+pub mod in_process;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use pyrgos_protocol::cryptree::properties::Timestamp;
 use rand_core::UnwrapErr;
 
 pub use http::HttpTransport;
+pub use in_process::InProcess;
 
 /// Keeps the secrets of this process out of core dumps and away from other processes of the same user.
 pub fn protect_memory() {

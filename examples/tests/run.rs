@@ -1,0 +1,41 @@
+//! Each example runs as its page says.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use pyrgos::config::{Settings, SignupPolicy};
+use pyrgos::daemon::Daemon;
+
+#[test]
+fn embed_a_node() {
+    let output = Command::new(env!("CARGO_BIN_EXE_embed_a_node")).output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.starts_with("Hello from inside\nThe node holds "), "{text}");
+}
+
+#[test]
+fn sign_up_and_store() {
+    let folder = std::env::temp_dir().join(format!("pyrgos-example-{}", std::process::id()));
+    let settings = Settings {
+        data_dir: Some(folder.clone()),
+        listen: Some(([127, 0, 0, 1], 0).into()),
+        signup: Some(SignupPolicy::Open),
+        ..Settings::default()
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let node = runtime.block_on(Daemon::start(&settings.resolve().expect("settings"))).expect("a node");
+    let mut example = Command::new(env!("CARGO_BIN_EXE_sign_up_and_store"))
+        .args([&format!("http://{}", node.address()), "alice"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    example.stdin.take().expect("a pipe").write_all(b"correct horse battery staple\n").expect("it reads");
+    let lines: Vec<String> =
+        BufReader::new(example.stdout.take().expect("a pipe")).lines().map_while(Result::ok).collect();
+    assert!(example.wait().expect("it ends").success());
+    assert_eq!(lines, ["first.txt has 10 bytes", "Dear diary"]);
+    runtime.block_on(node.stop());
+    let _ = std::fs::remove_dir_all(folder);
+}
