@@ -37,7 +37,7 @@ run: build-needs
 	    '    pyrgos ls -l' \
 	    '    pyrgos logout' '' \
 	    'pyrgos help tells more. Ctrl-C stops the node; what it keeps stays.' ''
-	@exec $(BIN)/pyrgos node --signup open $(ARGS)
+	@exec $(BIN)/pyrgos node $(ARGS)
 
 # --show-output: tests of vectors say how many cases of each file they replayed.
 test: build-needs

@@ -34,7 +34,7 @@ pub struct Settings {
     #[arg(long, env = "PYRGOS_PUBLIC", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     pub public: Option<bool>,
 
-    /// Who may sign up [default: token]
+    /// Who may sign up [default: open while only this computer reaches the node, else token]
     #[arg(long, env = "PYRGOS_SIGNUP", value_name = "WHO")]
     pub signup: Option<SignupPolicy>,
 
@@ -186,12 +186,17 @@ impl Settings {
             Some(data_dir) => data_dir,
             None => default_data_dir().ok_or(ConfigError::NoHome)?,
         };
+        let listen = self.listen.unwrap_or(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 8000));
+        let public_hosts = self.public_host.unwrap_or_default();
+        // A public host means that a proxy on this computer lets others in.
+        let is_private = listen.ip().is_loopback() && public_hosts.is_empty();
+        let signup = if is_private { SignupPolicy::Open } else { SignupPolicy::Token };
         Ok(Config {
             data_dir,
-            listen: self.listen.unwrap_or(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 8000)),
-            public_hosts: self.public_host.unwrap_or_default(),
+            listen,
+            public_hosts,
             public: self.public.unwrap_or(false),
-            signup: self.signup.unwrap_or(SignupPolicy::Token),
+            signup: self.signup.unwrap_or(signup),
             max_users: self.max_users.unwrap_or(10_000),
             max_daily_signups: self.max_daily_signups.unwrap_or(1_000_000),
             quota_bytes: self.quota.map_or(DEFAULT_QUOTA_BYTES, |Size(bytes)| bytes),
@@ -250,6 +255,23 @@ mod tests {
         fs::write(&path, "no-such-setting = 1\n").unwrap();
         assert!(matches!(Settings::from_file(&path), Err(ConfigError::Malformed { .. })));
         assert!(matches!(Settings::from_file(Path::new("/nowhere/x")), Err(ConfigError::Read { .. })));
+    }
+
+    #[test]
+    fn strangers_need_a_token_unless_said_otherwise() {
+        let signup = |listen: &str, host: Option<&str>| {
+            let settings = Settings {
+                data_dir: Some("/d".into()),
+                listen: Some(listen.parse().unwrap()),
+                public_host: host.map(|host| vec![host.to_owned()]),
+                ..Settings::default()
+            };
+            settings.resolve().unwrap().signup
+        };
+        assert_eq!(signup("127.0.0.1:8000", None), SignupPolicy::Open);
+        assert_eq!(signup("[::1]:8000", None), SignupPolicy::Open);
+        assert_eq!(signup("127.0.0.1:8000", Some("example.org")), SignupPolicy::Token);
+        assert_eq!(signup("0.0.0.0:8000", None), SignupPolicy::Token);
     }
 
     #[test]
