@@ -6,6 +6,7 @@ pub mod node;
 pub mod runtime;
 
 pub use node::TestNode;
+#[allow(unused_imports, reason = "each test uses a part")]
 pub use runtime::{Seeded, now, runtime};
 
 use futures_util::FutureExt;

@@ -14,9 +14,10 @@ use pyrgos_protocol::api::storage::{
     CloseTransaction, GetBlock, GetServerId, LookUpChunks, PutBlocks, StartTransaction,
 };
 use pyrgos_protocol::api::{ApiError, Call, Request, Response, Transport, TransportError};
-use pyrgos_protocol::encoding::{Cid, Codec, Multihash, ToCbor};
+use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, Multihash, ToCbor};
 use pyrgos_protocol::keys::{Owner, Writer};
 use pyrgos_protocol::login::{LoginResponse, UserStaticData};
+use pyrgos_protocol::merkle::WriterData;
 use pyrgos_protocol::merkle::bat::prefix::block_bats;
 use pyrgos_protocol::merkle::bat::{BatWithId, ReadCheck};
 use pyrgos_protocol::merkle::block::check_signature;
@@ -97,6 +98,27 @@ impl TestNode {
     /// Puts pointers back, as a node that lost its newest data would.
     pub fn restore_pointers(&self, pointers: HashMap<Writer, Bytes>) {
         self.lock().pointers = pointers;
+    }
+
+    /// How many labels the trees of all writers of an account hold together.
+    pub fn labels(&self, owner: &Owner) -> usize {
+        let state = self.lock();
+        let mut labels = 0;
+        for (writer, signed) in &state.pointers {
+            let update = PointerUpdate::open(&writer.signing_key().unwrap(), signed).unwrap();
+            let Some(block) = update.updated().and_then(|cid| state.blocks.get(&(owner.clone(), cid.clone()))) else {
+                continue;
+            };
+            let data = WriterData::from_bytes(block).unwrap();
+            if let Some(tree) = data.tree {
+                let champ = Champ::new(Blocks(&state, owner), KeyHashing::Identity);
+                let mut entries = champ.entries(&tree);
+                while entries.next().now_or_never().unwrap().unwrap().is_some() {
+                    labels += 1;
+                }
+            }
+        }
+        labels
     }
 
     /// Replaces a user's chain of claims.
