@@ -31,7 +31,7 @@ impl Default for Settings {
             commit_bytes: 20 << 20,
             commit_files: 400,
             cache_bytes: 16 << 20,
-            conflict_attempts: 8,
+            conflict_attempts: 24,
             call_attempts: 5,
             first_pause: Duration::from_millis(250),
         }
