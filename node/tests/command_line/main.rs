@@ -5,3 +5,4 @@ mod crash;
 mod secrets;
 mod session;
 mod support;
+mod tampering;
