@@ -25,7 +25,9 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use pyrgos_protocol::api::{self, ApiError, Call, trailer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::service::{Failure, Service, Source};
 pub use guard::Hosts;
@@ -58,18 +60,26 @@ impl Options {
     }
 }
 
+/// Bytes of bodies in memory at once; further requests wait until there is room for theirs.
+const MAX_BODIES: usize = 64 << 20;
+
+/// In which bodies are counted, in bytes.
+const BODY_UNIT: usize = 64 << 10;
+
 /// What handlers share.
 #[derive(Clone)]
 struct Shared {
     service: Arc<Service>,
     options: Arc<Options>,
-    in_flight: Arc<tokio::sync::Semaphore>,
+    in_flight: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
 }
 
 /// The whole interface over a service.
 pub fn router(service: Arc<Service>, options: Options) -> Router {
-    let in_flight = Arc::new(tokio::sync::Semaphore::new(options.max_in_flight));
-    let shared = Shared { service, options: Arc::new(options), in_flight };
+    let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
+    let bodies = Arc::new(Semaphore::new(MAX_BODIES / BODY_UNIT));
+    let shared = Shared { service, options: Arc::new(options), in_flight, bodies };
     let groups = [
         storage::routes(),
         mutable::routes(),
@@ -114,7 +124,7 @@ where
     any(async move |State(shared): State<Shared>, request: Request| {
         let outcome = async {
             let source = request.extensions().get::<Source>().copied().unwrap_or(Source::Inside);
-            let call = read::<C>(&shared, request).await?;
+            let (call, _room) = read::<C>(&shared, request).await?;
             let service = shared.service.clone();
             let work = tokio::task::spawn_blocking(move || answer(&service, call, source));
             work.await.unwrap_or_else(|panicked| {
@@ -137,14 +147,22 @@ where
     })
 }
 
-/// Reads a request with its body, which has a limit and a time.
-async fn read<C: Call>(shared: &Shared, request: Request) -> Result<C, Failure> {
+/// Reads a request with its body, which has a limit and a time. The room that it takes is free again when the second value
+/// is dropped.
+async fn read<C: Call>(shared: &Shared, request: Request) -> Result<(C, Option<OwnedSemaphorePermit>), Failure> {
     let (parts, body) = request.into_parts();
+    let mut room = None;
     let body = if C::MAX_BODY == 0 {
         // Clients send an empty body with such calls; whatever it is, nobody reads it.
         Bytes::new()
     } else {
-        let collect = Limited::new(body, C::MAX_BODY).collect();
+        let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+        let units = announced.unwrap_or(C::MAX_BODY).min(C::MAX_BODY).div_ceil(BODY_UNIT);
+        let collect = async {
+            // The semaphore is never closed, and no limit of a call is above the whole.
+            room = shared.bodies.clone().acquire_many_owned(units as u32).await.ok();
+            Limited::new(body, C::MAX_BODY).collect().await
+        };
         let collected = tokio::time::timeout(shared.options.body_timeout, collect).await;
         let collected = collected.map_err(|_| Failure::refused("The request took too long"))?;
         let collected = collected.map_err(|error| {
@@ -157,7 +175,7 @@ async fn read<C: Call>(shared: &Shared, request: Request) -> Result<C, Failure> 
         collected.to_bytes()
     };
     let request = api::Request::parse(parts.uri.path(), parts.uri.query(), body)?;
-    Ok(C::parse(&request)?)
+    Ok((C::parse(&request)?, room))
 }
 
 /// A success: the body and nothing else, not even its type (`spec/04` §2.5).

@@ -137,3 +137,69 @@ impl Service {
         record.map(|record| read_count(&record)).transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyrgos_protocol::encoding::text;
+    use pyrgos_protocol::keys::KeyHash;
+    use pyrgos_store::{Blocks, MemoryStore};
+    use std::collections::BTreeMap;
+
+    fn vectors() -> serde_json::Value {
+        use std::io::Read;
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/02-gc-usage.json.gz");
+        let mut json = String::new();
+        flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut json).unwrap();
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn sizes_are_those_of_existing_nodes() {
+        let vectors = vectors();
+        let store = MemoryStore::default();
+        let owner = Owner::new(KeyHash::of_key_cbor(b"owner"));
+        let mut cids: BTreeMap<&str, Cid> = BTreeMap::new();
+        for (name, block) in vectors["blocks"].as_object().unwrap() {
+            let cid: Cid = block["cid"].as_str().unwrap().parse().unwrap();
+            let bytes = Bytes::from(text::from_hex(block["block"].as_str().unwrap()).unwrap());
+            assert!(cid.matches(&bytes));
+            store.put(&owner, &[(cid.clone(), bytes)]).unwrap();
+            cids.insert(name, cid);
+        }
+        let view = View::new(&store, &owner);
+        let cid = |name: &serde_json::Value| &cids[name.as_str().unwrap()];
+        let (sizes, changes) =
+            (vectors["recursive_sizes"].as_array().unwrap(), vectors["size_changes"].as_array().unwrap());
+        for size in sizes {
+            let found = difference(&view, None, Some(cid(&size["root"]))).unwrap();
+            assert_eq!((found.bytes, found.gap), (size["recursive_size"].as_i64().unwrap(), None));
+            let freed = difference(&view, Some(cid(&size["root"])), None).unwrap();
+            assert_eq!(freed.bytes, -found.bytes);
+        }
+        for change in changes {
+            let found = difference(&view, Some(cid(&change["from"])), Some(cid(&change["to"]))).unwrap();
+            assert_eq!(found.bytes, change["change"].as_i64().unwrap());
+        }
+        println!("02-gc-usage.json: {} cases; its collections come with the collector", sizes.len() + changes.len());
+    }
+
+    /// Every level links twice to the next: 2^40 leaves, but forty blocks.
+    #[test]
+    fn a_tree_that_explodes_costs_its_blocks_only() {
+        let store = MemoryStore::default();
+        let owner = Owner::new(KeyHash::of_key_cbor(b"owner"));
+        let mut root = Cid::of_raw(&[7; 1000]);
+        store.put(&owner, &[(root.clone(), Bytes::from(vec![7; 1000]))]).unwrap();
+        for _ in 0..40 {
+            let block = Bytes::from(Value::List(vec![Value::Link(root.clone()), Value::Link(root)]).encode());
+            root = Cid::of_cbor(&block);
+            store.put(&owner, &[(root.clone(), block)]).unwrap();
+        }
+        let found = difference(&View::new(&store, &owner), None, Some(&root)).unwrap();
+        let nodes = ((1i64 << 40) - 1) * 83;
+        assert_eq!(found.bytes, (1i64 << 40) * 1000 + nodes);
+        let missing = Cid::of_raw(b"missing");
+        assert_eq!(difference(&View::new(&store, &owner), None, Some(&missing)).unwrap().gap, Some(missing));
+    }
+}
