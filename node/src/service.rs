@@ -3,7 +3,7 @@
 //! Both doors, HTTP now and other nodes later, lead here. Functions block on the store, so whoever calls them from an
 //! async runtime does so on a thread for blocking work. Time and randomness come in from outside ([`clock`]).
 //!
-//! Writes of one owner happen one after another ([`Service::lock_owner`]); those of different owners do not wait for each
+//! Writes of one owner happen one after another (`Service::lock_owner`); those of different owners do not wait for each
 //! other. Every change that must be whole is one [`Batch`](pyrgos_store::Batch).
 
 pub mod admin;
