@@ -22,9 +22,8 @@ struct Running {
 impl Running {
     fn start(data_dir: &Path) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pyrgos"))
-            .args(["node", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["node", "--signup", "token", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
-            .env_remove("PYRGOS_SIGNUP")
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
