@@ -7,6 +7,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -98,7 +99,8 @@ struct Acknowledged {
     committed: [u64; WRITERS as usize],
 }
 
-fn run_and_kill(path: &Path, delay: Duration, acknowledged: &mut Acknowledged) {
+/// Starts a child and kills it `delay` after it has acknowledged something, or after its start.
+fn run_and_kill(path: &Path, delay: Duration, let_it_write: bool, acknowledged: &mut Acknowledged) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", "nothing_acknowledged_is_lost_when_killed"])
         .env(FOLDER, path)
@@ -106,10 +108,22 @@ fn run_and_kill(path: &Path, delay: Duration, acknowledged: &mut Acknowledged) {
         .spawn()
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
+    let (writes, wrote) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         // Lines until the pipe closes with the child.
-        out.lines().map_while(Result::ok).collect::<Vec<_>>()
+        let lines = out.lines().map_while(Result::ok);
+        lines
+            .inspect(|line| {
+                if line.starts_with("put") {
+                    // The parent may have stopped listening.
+                    let _ = writes.send(());
+                }
+            })
+            .collect::<Vec<_>>()
     });
+    if let_it_write {
+        wrote.recv().expect("the child writes");
+    }
     std::thread::sleep(delay);
     child.kill().unwrap();
     let status = child.wait().unwrap();
@@ -171,11 +185,11 @@ fn nothing_acknowledged_is_lost_when_killed() {
     let mut acknowledged = Acknowledged::default();
     let start = Instant::now();
     for round in 0..rounds {
-        // An LCG, good enough for delays: 20 to 320 ms, most of them short, so that some fall into the opening.
+        // An LCG, good enough for delays of up to 200 ms, most of them short. One kill of four may fall into the opening.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let random = (seed >> 33) as f64 / (1u64 << 31) as f64;
-        let delay = Duration::from_secs_f64(0.02 + 0.3 * random * random);
-        run_and_kill(dir.path(), delay, &mut acknowledged);
+        let delay = Duration::from_secs_f64(0.2 * random * random);
+        run_and_kill(dir.path(), delay, round % 4 != 3, &mut acknowledged);
         // Every other time the next child recovers, not this process.
         if round % 2 == 0 || round + 1 == rounds {
             let store = open(dir.path());
@@ -185,5 +199,5 @@ fn nothing_acknowledged_is_lost_when_killed() {
     }
     let committed: u64 = acknowledged.committed.iter().sum();
     println!("{rounds} kills, {committed} commits acknowledged, none lost, {:?}", start.elapsed());
-    assert!(committed > rounds, "the children did not get to write");
+    assert!(acknowledged.put.iter().sum::<u64>() >= rounds / 4 * 3, "the children did not get to write");
 }
