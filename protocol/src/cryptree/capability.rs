@@ -60,6 +60,12 @@ impl AbsoluteCapability {
         }
     }
 
+    /// Whether it stands for no capability: a base key of 32 zero bytes, whatever the rest holds, since clients write
+    /// different null capabilities (`spec/05` §2).
+    pub fn is_null(&self) -> bool {
+        self.base_key.key == SymmetricKey::null().key
+    }
+
     /// Whether it gives the right to write.
     pub fn is_writable(&self) -> bool {
         self.base_write_key.is_some()
