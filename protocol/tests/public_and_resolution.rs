@@ -136,6 +136,7 @@ fn nested(published: &mut Published, capability: &AbsoluteCapability) {
     for path in ["", "/", "bob", "/bob/", "//bob"] {
         assert_eq!(published.publish(path, capability), Err(PublicError::Path), "{path}");
     }
+    assert_eq!(published.publish("/bob", capability), Err(PublicError::Home));
     // Publishing again in the same place replaces the capability.
     let before = published.files.inode_count;
     published.publish("/bob/album", &AbsoluteCapability::null()).unwrap();

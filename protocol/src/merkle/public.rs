@@ -116,6 +116,9 @@ pub enum PublicError<E> {
     /// Nothing is published there.
     #[error("nothing is published at this path")]
     NotPublished,
+    /// A home directory would publish everything, now and later.
+    #[error("a home directory cannot be published")]
+    Home,
 }
 
 /// What is found on a path.
@@ -192,7 +195,38 @@ impl PublicFiles {
         Ok(None)
     }
 
-    /// Publishes a capability at an absolute path; one that is there already is replaced.
+    /// The children of a directory on the way to something published, in the order of publication if they are few. None
+    /// if the path leads to no such directory.
+    pub async fn list<S: BlockSource>(
+        &self,
+        source: &S,
+        path: &str,
+    ) -> Result<Option<Vec<InodeCap>>, PublicError<S::Error>> {
+        let names = if path == "/" { Vec::new() } else { split(path).ok_or(PublicError::Path)? };
+        let champ = Champ::new(source, KeyHashing::Sha256);
+        let mut inode = Inode::root();
+        for name in names {
+            let Some(child) = self.step(&champ, inode, name).await?.child else { return Ok(None) };
+            inode = child.inode;
+        }
+        let Some(value) = champ.get(&self.root, &inode.to_bytes()).await? else { return Ok(None) };
+        match PublicDirectory::from_cbor(&value)? {
+            PublicDirectory::List(children) => Ok(Some(children)),
+            PublicDirectory::Tree(root) => {
+                let (mut entries, mut children) = (champ.entries_in(&root), Vec::new());
+                while let Some(entry) = entries.next().await? {
+                    children.extend(entry.present().map(InodeCap::from_cbor).transpose()?);
+                }
+                Ok(Some(children))
+            }
+        }
+    }
+
+    /// Publishes a capability at an absolute path; one that is there already is replaced. Only the right to read it
+    /// becomes public, whatever the capability gives.
+    ///
+    /// # Errors
+    /// [`PublicError::Home`] for a path of a user name alone.
     pub async fn publish<S: BlockSource>(
         &self,
         source: &S,
@@ -200,11 +234,14 @@ impl PublicFiles {
         capability: &AbsoluteCapability,
     ) -> Result<PublicChanged, PublicError<S::Error>> {
         let names = split(path).ok_or(PublicError::Path)?;
+        if names.len() < 2 {
+            return Err(PublicError::Home);
+        }
         let champ = Champ::new(source, KeyHashing::Sha256);
         let (mut inode_count, mut inode) = (self.inode_count, Inode::root());
         let (mut changes, mut blocks) = (Vec::new(), Vec::new());
         for (at, name) in names.iter().enumerate() {
-            let published = (at + 1 == names.len()).then(|| capability.clone());
+            let published = (at + 1 == names.len()).then(|| capability.read_only());
             let step = self.step(&champ, inode, name).await?;
             if step.stored.is_none() {
                 inode_count = inode_count.checked_add(1).ok_or(DecodeError::IntegerRange)?;
