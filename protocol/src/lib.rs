@@ -12,6 +12,8 @@ pub mod client;
 pub mod cryptree;
 pub mod encoding;
 pub mod keys;
+pub mod links;
 pub mod login;
 pub mod merkle;
 pub mod names;
+pub mod social;

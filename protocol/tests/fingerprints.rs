@@ -17,7 +17,7 @@ fn vectors() {
         let input = [vec![0; 128], bytes(&case, "input")].concat();
         assert_eq!(blake2b_512(&input), array(&case, "web_client_output"));
     }
-    cases.skip_section("identity_links", "identity links are a later part");
+    cases.skip_section("identity_links", "replayed by the test `social`");
     cases.finish();
 }
 

@@ -132,7 +132,7 @@ fn vectors() {
     let after = nodes.iter().find(|(_, node)| node.cap.map_key == cap.map_key).expect("the moved node");
     assert_eq!(after.1.cap, cap);
 
-    cases.skip_section("publicInodes", "published files wait for issue 3; their CHAMP is replayed in 02-public-inodes");
+    cases.skip_section("publicInodes", "replayed by the test `social`");
     // The tree of labels holds these nodes and no other: neither deleted ones nor later chunks.
     let labels = labels(&cases.section("pointers"), &cases.section("writers"), &store.blocks);
     let recorded: Labels = nodes

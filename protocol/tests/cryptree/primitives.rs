@@ -57,7 +57,7 @@ fn vectors() {
     run("mimeTypes", mime_types);
     println!("03-primitives.json: {replayed} cases");
     let waiting = groups.remove("secretLink").expect("the group");
-    println!("03-primitives.json: not replayed: secretLink ({} cases): secret links wait for issue 3", waiting.len());
+    println!("03-primitives.json: secretLink ({} cases): replayed by the test `social`", waiting.len());
     assert!(groups.is_empty(), "groups never replayed: {:?}", groups.keys());
 }
 
@@ -354,8 +354,8 @@ fn transactions(case: &Value) {
 }
 
 fn home_files(case: &Value) {
-    // Most of these belong to sharing and friends, which issue 3 brings; here they show that the codec orders their
-    // keys as other clients do.
+    // Most of these belong to sharing and friends, whose structures the test `social` reads; here they show that the codec
+    // orders their keys as other clients do.
     let recorded = bytes(case, "cbor");
     let value = Cbor::decode_canonical(&Bytes::from(recorded.clone())).expect("canonical CBOR");
     assert_eq!(value.encode(), recorded);
@@ -367,7 +367,9 @@ fn home_files(case: &Value) {
             let cap: AbsoluteCapability = entries[0].fields("entry point").unwrap().get("c").unwrap();
             assert!(cap.is_writable());
         }
-        _ => println!("03-primitives.json: {file}: canonical form only, its structure waits for issue 3"),
+        _ => {
+            println!("03-primitives.json: {file}: canonical form only, its structure is replayed by the test `social`")
+        }
     }
 }
 

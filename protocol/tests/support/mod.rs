@@ -55,6 +55,16 @@ impl Cases {
         cases
     }
 
+    /// Counts cases that stand deeper in the file than a section's items.
+    pub fn count(&mut self, cases: usize) {
+        self.replayed += cases;
+    }
+
+    /// Names a part of the file that does not apply here.
+    pub fn leave(&mut self, part: &str, reason: &str) {
+        self.skipped.push(format!("{part}: {reason}"));
+    }
+
     /// Names a whole section that does not apply here.
     pub fn skip_section(&mut self, key: &str, reason: &str) {
         let count = self.value(key).as_array().map_or(1, Vec::len);
