@@ -9,6 +9,7 @@
 //! | [`chunk`], [`mod@file`] | how a file is cut into chunks, their labels and nodes |
 //! | [`hash_tree`] | the hash tree over a file's content |
 //! | [`directory`] | child lists and their changes, new directories and link nodes |
+//! | [`rotation`] | new keys for an item and everything below it |
 //! | [`home`] | the directories that every account has |
 //! | [`transaction`] | what it takes to resume an interrupted upload |
 //! | [`mime`] | mime types from first bytes and name |
@@ -24,6 +25,7 @@ pub mod mime;
 pub mod name;
 pub mod node;
 pub mod properties;
+pub mod rotation;
 pub mod transaction;
 
 pub use capability::{AbsoluteCapability, Location, NamedRelativeCapability, RelativeCapability};

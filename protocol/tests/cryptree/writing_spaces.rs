@@ -1,5 +1,5 @@
 //! `03-writing-spaces.json`: every state of an account whose files move between writing spaces. All nodes are opened
-//! and made anew byte for byte; the operations that lead from state to state (sharing, rotation) wait for issue 3.
+//! and made anew byte for byte; the rotations that lead from state to state are done by the test `rotation`.
 
 use std::collections::BTreeMap;
 
@@ -71,8 +71,8 @@ fn vectors() {
     }
     println!("03-writing-spaces.json: {opened} nodes opened and made anew");
     println!(
-        "03-writing-spaces.json: not replayed: the operations that lead to steps 2, 3, 6, 8, 9, 11 and 13 (sharing and \
-         rotation wait for issue 3); their states are"
+        "03-writing-spaces.json: not replayed: the move and the deletion that lead to steps 11 and 13, which are the \
+         client's; their states are. The test `rotation` does the rotations that lead to steps 2, 3, 6, 8 and 9"
     );
     cases.finish();
 }
