@@ -48,8 +48,8 @@ pub trait Blocks: Send + Sync {
     /// read the blocks. An answer shorter than `limit` is the last.
     fn list(&self, owner: &Owner, after: Option<&Cid>, limit: usize) -> Result<Vec<BlockEntry>, StoreError>;
 
-    /// Whether blocks may be missing that a `put` before this store was opened had accepted, since the process before
-    /// this one did not close the store. A client that did not notice may still send the pointer to them; see the
+    /// Whether blocks may be missing that a `put` before this store was opened had accepted, since the machine went down
+    /// under the process before this one. A client that did not notice may still send the pointer to them; see the
     /// [crate's page](crate#what-is-durable-when).
     fn may_have_lost_puts(&self) -> bool {
         false

@@ -278,37 +278,34 @@ pub fn concurrent_commits(store: &(impl Blocks + Records)) {
     let number = |value: Option<&Bytes>| {
         value.map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().expect("eight bytes were stored")))
     };
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                for _ in 0..ROUNDS {
-                    loop {
-                        let (a, b) = (store.read(&left).unwrap(), store.read(&right).unwrap());
-                        let next = Bytes::copy_from_slice(&(number(a.as_ref()) + 1).to_be_bytes());
-                        let batch = Batch::new()
-                            .expect(left.clone(), a)
-                            .expect(right.clone(), b)
-                            .put(right.clone(), next.clone())
-                            .put(left.clone(), next);
-                        if store.commit(batch).unwrap().is_committed() {
-                            break;
-                        }
-                    }
+    let write = || {
+        for _ in 0..ROUNDS {
+            loop {
+                let (a, b) = (store.read(&left).unwrap(), store.read(&right).unwrap());
+                let next = Bytes::copy_from_slice(&(number(a.as_ref()) + 1).to_be_bytes());
+                let batch = Batch::new()
+                    .expect(left.clone(), a)
+                    .expect(right.clone(), b)
+                    .put(right.clone(), next.clone())
+                    .put(left.clone(), next);
+                if store.commit(batch).unwrap().is_committed() {
+                    break;
                 }
-            });
-        }
-        scope.spawn(|| {
-            let prefix = Prefix::of_owner(Table::Pointers, &owner);
-            let mut last = 0;
-            while last < THREADS * ROUNDS {
-                let rows = store.scan(&prefix, None, 10).unwrap();
-                let numbers: BTreeSet<u64> = rows.iter().map(|(_, value)| number(Some(value))).collect();
-                assert!(numbers.len() <= 1, "a scan saw half a batch: {numbers:?}");
-                let now = numbers.first().copied().unwrap_or(0);
-                assert!(now >= last, "went back from {last} to {now}");
-                last = now;
             }
-        });
+        }
+    };
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS).map(|_| scope.spawn(write)).collect();
+        let prefix = Prefix::of_owner(Table::Pointers, &owner);
+        let mut last = 0;
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            let rows = store.scan(&prefix, None, 10).unwrap();
+            let numbers: BTreeSet<u64> = rows.iter().map(|(_, value)| number(Some(value))).collect();
+            assert!(numbers.len() <= 1, "a scan saw half a batch: {numbers:?}");
+            let now = numbers.first().copied().unwrap_or(0);
+            assert!(now >= last, "went back from {last} to {now}");
+            last = now;
+        }
     });
     assert_eq!(number(store.read(&left).unwrap().as_ref()), THREADS * ROUNDS, "an update was lost");
 }

@@ -80,7 +80,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
             return Ok(());
         }
         if self.transaction.is_none() {
-            self.transaction = Some(Transaction::start(self.core).await?);
+            self.transaction = Some(Transaction::new(self.core));
         }
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let runtime = &self.core.network.runtime;
@@ -134,7 +134,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
             return Ok(());
         }
         if self.transaction.is_none() {
-            self.transaction = Some(Transaction::start(self.core).await?);
+            self.transaction = Some(Transaction::new(self.core));
         }
         let Some(transaction) = &self.transaction else { return Ok(()) };
         let _writing = self.core.writing.lock().await;

@@ -1,6 +1,8 @@
 //! Publishing what a view changed: blocks first, then all pointers in one compare-and-swap (`spec/02` §11).
 
 use bytes::Bytes;
+use futures_util::future::try_join;
+use futures_util::lock::Mutex;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::core::Core;
@@ -27,22 +29,36 @@ const MAX_CALL_BYTES: usize = 1_048_676;
 const MAX_CALL_BLOCKS: usize = 500;
 
 /// Keeps new blocks from being collected until a pointer reaches them. Lives as long as the operation that it serves, so
-/// that what was sent once need not be sent again after a lost race.
+/// that what was sent once need not be sent again after a lost race. The node hears of it with the first block.
 pub(crate) struct Transaction {
     owner: Owner,
-    id: TransactionId,
+    id: Mutex<Option<TransactionId>>,
 }
 
 impl Transaction {
-    pub(crate) async fn start<T: Transport, R: Runtime>(core: &Core<T, R>) -> Result<Self, ClientError> {
-        let owner = core.keys.owner.clone();
-        let id = core.network.call(Repeat::Safely, &StartTransaction { owner: owner.clone() }).await?;
-        Ok(Transaction { owner, id })
+    pub(crate) fn new<T: Transport, R: Runtime>(core: &Core<T, R>) -> Self {
+        Transaction { owner: core.keys.owner.clone(), id: Mutex::new(None) }
+    }
+
+    /// Opens it at the node, unless it is open.
+    pub(crate) async fn open<T: Transport, R: Runtime>(
+        &self,
+        network: &Network<T, R>,
+    ) -> Result<TransactionId, ClientError> {
+        let mut id = self.id.lock().await;
+        match &*id {
+            Some(id) => Ok(id.clone()),
+            None => {
+                let call = StartTransaction { owner: self.owner.clone() };
+                Ok(id.insert(network.call(Repeat::Safely, &call).await?).clone())
+            }
+        }
     }
 
     /// Ends the protection: the pointers are set, or nothing will come of it.
     pub(crate) async fn close<T: Transport, R: Runtime>(self, network: &Network<T, R>) {
-        let call = CloseTransaction { owner: self.owner, transaction: self.id };
+        let Some(transaction) = self.id.into_inner() else { return };
+        let call = CloseTransaction { owner: self.owner, transaction };
         // What was published is reachable and what was not may be collected, so nothing depends on the answer; the
         // node closes forgotten transactions by itself.
         let _ = network.call(Repeat::Safely, &call).await;
@@ -66,7 +82,7 @@ impl Transaction {
             blocks.into_iter().map(sign).unzip()
         };
         let (cids, blocks): (Vec<Cid>, Vec<SignedBlock>) = network.runtime.compute(work).await;
-        let (owner, transaction) = (self.owner.clone(), self.id.clone());
+        let (owner, transaction) = (self.owner.clone(), self.open(network).await?);
         let call = PutBlocks { owner, writer: signer.writer(), transaction, codec, group: BlockWriteGroup { blocks } };
         let stored = network.call(Repeat::Safely, &call).await?;
         match stored == cids {
@@ -112,7 +128,7 @@ macro_rules! with_transaction {
     ($core:expr, |$transaction:ident| $change:expr) => {{
         let core = &**$core;
         let _writing = core.writing.lock().await;
-        let transaction = Transaction::start(core).await?;
+        let transaction = Transaction::new(core);
         let result: Result<_, ClientError> = {
             let $transaction = &transaction;
             async { $change }.await
@@ -160,17 +176,25 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
     /// changes must be applied to a new view.
     pub(crate) async fn commit(&mut self, transaction: &Transaction) -> Result<(), ClientError> {
         self.seal_directories().await?;
-        let mut next = Vec::new();
-        for (_, space) in std::mem::take(&mut self.spaces) {
-            next.extend(self.next_state(space).await?);
-        }
-        if next.is_empty() {
+        let spaces = std::mem::take(&mut self.spaces);
+        if spaces.is_empty() {
             return Ok(());
         }
         let network = &self.core.network;
+        let next = async {
+            let mut next = Vec::new();
+            for space in spaces.into_values() {
+                next.extend(self.next_state(space).await?);
+            }
+            Ok(next)
+        };
+        let (mut next, _) = try_join(next, transaction.open(network)).await?;
+        if next.is_empty() {
+            return Ok(());
+        }
         for state in &mut next {
-            transaction.put_fragments(network, &state.signer, std::mem::take(&mut state.fragments)).await?;
-            transaction.put_nodes(network, &state.signer, state.blocks.clone()).await?;
+            let fragments = transaction.put_fragments(network, &state.signer, std::mem::take(&mut state.fragments));
+            try_join(fragments, transaction.put_nodes(network, &state.signer, state.blocks.clone())).await?;
         }
         self.set_pointers(&next).await?;
         for state in next {

@@ -74,7 +74,7 @@ pub(crate) async fn overwrite<T: Transport, R: Runtime>(
     source: &mut impl ContentSource,
     progress: &(impl Progress + ?Sized),
 ) -> Result<(), ClientError> {
-    let transaction = Transaction::start(core).await?;
+    let transaction = Transaction::new(core);
     let result = overwrite_within(core, &transaction, path, offset, source, progress).await;
     transaction.close(&core.network).await;
     result
@@ -112,7 +112,7 @@ pub(crate) async fn truncate<T: Transport, R: Runtime>(
     path: &RemotePath,
     size_after: u64,
 ) -> Result<(), ClientError> {
-    let transaction = Transaction::start(core).await?;
+    let transaction = Transaction::new(core);
     let result = truncate_within(core, &transaction, path, size_after).await;
     transaction.close(&core.network).await;
     result

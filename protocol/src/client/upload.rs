@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use futures_util::future::join;
+use futures_util::future::try_join;
 use futures_util::stream::{self, Stream, TryStreamExt};
 
 use super::commit::Transaction;
@@ -172,44 +172,31 @@ pub(crate) async fn upload<T: Transport, R: Runtime>(
     options: &UploadOptions,
     progress: &(impl Progress + ?Sized),
 ) -> Result<bool, ClientError> {
-    let announced = source.size();
-    let (transaction, first) = join(Transaction::start(core), read_chunk(source)).await;
-    let transaction = transaction?;
-    let result = match first {
-        Ok(first) => {
-            let source = Source { announced, first, source };
-            upload_within(core, &transaction, path, source, options, progress).await
-        }
-        Err(error) => Err(error),
-    };
+    let transaction = Transaction::new(core);
+    let result = upload_within(core, &transaction, path, source, options, progress).await;
     transaction.close(&core.network).await;
     result
-}
-
-/// A source whose first chunk was read.
-struct Source<'s, S> {
-    /// What the source said of its size before.
-    announced: Option<u64>,
-    first: Plaintext,
-    source: &'s mut S,
 }
 
 async fn upload_within<T: Transport, R: Runtime>(
     core: &Core<T, R>,
     transaction: &Transaction,
     path: &RemotePath,
-    from: Source<'_, impl ContentSource>,
+    source: &mut impl ContentSource,
     options: &UploadOptions,
     progress: &(impl Progress + ?Sized),
 ) -> Result<bool, ClientError> {
     let (parent_path, name) = split(path)?;
     // What is there decides who signs; the decision about the entry itself comes with the commit.
-    let found = on_current_state!(core, |view| {
-        let parent = view.resolve_directory(&parent_path).await?;
-        let existing = view.child(&parent, &name).await?;
-        Ok((parent, existing))
-    });
-    let (parent, existing) = found?;
+    let find = async {
+        on_current_state!(core, |view| {
+            let parent = view.resolve_directory(&parent_path).await?;
+            let existing = view.child(&parent, &name).await?;
+            Ok((parent, existing))
+        })
+    };
+    let announced = source.size();
+    let ((parent, existing), first) = try_join(find, read_chunk(source)).await?;
     if !admit(path, existing.as_ref(), options.if_exists)? {
         return Ok(false);
     }
@@ -219,7 +206,6 @@ async fn upload_within<T: Transport, R: Runtime>(
     let runtime = &core.network.runtime;
     let sealing =
         Sealing { data_key: SymmetricKey::generate(&mut runtime.rng()), mirror: target.mirror(account_mirror), signer };
-    let Source { announced, first, source } = from;
     let mime = mime_type(first.content(), name.as_str());
     if let Some(size) = announced.filter(|size| existing.is_none() && *size > core.network.settings.commit_bytes) {
         let meta = options.meta(size, mime, runtime.now());

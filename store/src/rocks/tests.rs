@@ -108,3 +108,48 @@ fn numbers_of_removed_segments_do_not_come_again() {
     store.put(&owner, &blocks).unwrap();
     assert_eq!(store.get(&owner, &blocks[0].0).unwrap().as_ref(), Some(&blocks[0].1));
 }
+
+/// How often the database has synced its log.
+fn log_syncs(store: &RocksStore) -> u64 {
+    let statistics = store.db.property_value(rocksdb::properties::OPTIONS_STATISTICS).unwrap().unwrap();
+    let count = statistics.lines().find_map(|line| line.strip_prefix("rocksdb.wal.synced COUNT : "));
+    count.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn durable_commits_sync_the_log_and_share_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let key = |n| RecordKey::link_count(&conformance::owner(0), n);
+    let before = log_syncs(&store);
+    assert!(store.commit(Batch::new().put(key(0), "x").deferred()).unwrap().is_committed());
+    store.put(&conformance::owner(0), &[conformance::block(1, 10), conformance::block(2, 100_000)]).unwrap();
+    assert_eq!(log_syncs(&store), before, "nothing of this has to be on the disk");
+    assert!(store.commit(Batch::new()).unwrap().is_committed());
+    assert_eq!(log_syncs(&store), before + 1, "an empty batch makes all before it durable");
+
+    const THREADS: u64 = 8;
+    const COMMITS: u64 = 50;
+    let before = log_syncs(&store);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..COMMITS {
+                    assert!(store.commit(Batch::new().put(key(thread * 1000 + n), "x")).unwrap().is_committed());
+                }
+            });
+        }
+    });
+    let syncs = log_syncs(&store) - before;
+    println!("{} commits, {syncs} syncs", THREADS * COMMITS);
+    assert!(syncs < THREADS * COMMITS, "{syncs} syncs: no two commits shared one");
+}
+
+#[test]
+fn index_rows_are_read_or_refused() {
+    for bytes in [&b""[..], &[0x80], &[0x82, 1], &[0x82, 0x20, 0xf6], &[0x82, 1, 0xf6, 0], &[0x9f, 0xff], &[0xff; 40]] {
+        assert!(matches!(decode_index_row(bytes), Err(StoreError::Damaged { .. })), "{bytes:?}");
+    }
+    assert_eq!(decode_index_row(&[0x82, 7, 0xf6]).unwrap(), 7);
+}
