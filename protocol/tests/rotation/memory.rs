@@ -44,6 +44,9 @@ impl NodeSource for Memory {
     }
 }
 
+/// Clients run on executors that move their tasks.
+fn moves_between_threads(_: &impl Send) {}
+
 /// What a file or directory looks like to who may write it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -209,7 +212,9 @@ impl Memory {
     ) -> Result<Plan, RotationError<Infallible>> {
         let target = Target { parent, parent_signer, entry, new_signers, mirror: None };
         let mut rng = system_random();
-        let plan = plan(self, target, &mut rng).now_or_never().expect("memory never waits")?;
+        let planning = plan(self, target, &mut rng);
+        moves_between_threads(&planning);
+        let plan = planning.now_or_never().expect("memory never waits")?;
         let mut known: BTreeSet<Writer> = BTreeSet::from([parent.writer.clone()]);
         for space in &plan.spaces {
             assert!(known.contains(&space.owner) || plan.signers.contains_key(&space.owner));
