@@ -12,6 +12,8 @@ use pyrgos_protocol::merkle::bat::prefix;
 use pyrgos_protocol::merkle::champ::bulk::prove;
 use pyrgos_protocol::merkle::champ::{Change, Entry, Expected, MemoryBlocks, Node, Overlay, Slot};
 use pyrgos_protocol::merkle::{Champ, KeyHashing};
+use pyrgos_protocol::social::annotation::Annotations;
+use pyrgos_protocol::social::stream::Records;
 
 /// Gives the input to each of the named structures.
 #[macro_export]
@@ -113,6 +115,18 @@ pub fn wire(bytes: &[u8]) {
     let message = trailer::decode(text);
     assert!(trailer::encode(&message).bytes().all(|byte| byte.is_ascii_graphic()), "a message could end the header");
     let _ = query::decode(text);
+}
+
+/// Reads a friend's stream of capabilities, and the files that are streams of structures. Positions lie in the input.
+pub fn cap_stream(bytes: &[u8]) {
+    let file = Bytes::copy_from_slice(bytes);
+    let found = Records::read(&file, 0);
+    assert!(found.end <= bytes.len() as u64 && found.records.iter().all(|record| record.bytes.end <= found.end));
+    assert!(found.broken.is_some() || found.end == bytes.len() as u64, "the rest of the stream was passed over");
+    if let Ok(annotations) = Annotations::from_stream(&file) {
+        let again = Annotations::from_stream(&annotations.to_stream().into()).expect("own bytes refused");
+        assert!(again.to_stream() == annotations.to_stream());
+    }
 }
 
 /// A request and its answer: the query and a line feed, the length of the body in four bytes, the body, the answer.
