@@ -9,6 +9,7 @@
 //! session.upload(&path, &mut source, &options, &progress)         store one file
 //! session.batch() → make_directory, put, … → finish()             store many with few round trips
 //! session.download(&path, range, &mut sink, &progress)            fetch; read, read_range for small ones
+//! session.file(&path)   children(&path) → File::download(…)       fetch many with few round trips
 //! session.write_at  append  truncate                              change parts of a file
 //! session.make_directory  make_directories  rename  copy  remove  arrange
 //! session.space()   change_password(&old, &new, &())              the account
@@ -35,7 +36,7 @@
 //! | `tree`, `view`, `item` | look-ups with proofs, a consistent look at the tree, one opened node |
 //! | `edit`, `layout`, `commit` | changes to a view, and their publication |
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
-//! | `download` | reading files |
+//! | `download`, `file` | reading files |
 //! | `account`, `sign_up`, `first_login` | accounts |
 
 mod account;
@@ -48,6 +49,7 @@ mod download;
 mod edit;
 mod entry;
 mod error;
+mod file;
 mod first_login;
 mod item;
 mod keys;
@@ -72,6 +74,7 @@ pub use content::{ContentSink, ContentSource};
 pub use edit::IfExists;
 pub use entry::{Entry, Name};
 pub use error::{ClientError, ErrorKind};
+pub use file::{Children, File};
 pub use keys::SessionState;
 pub use path::{MAX_PATH_UNITS, PathError, RemotePath};
 pub use progress::Progress;

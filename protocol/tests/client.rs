@@ -401,6 +401,16 @@ fn round_trips_of_common_calls() {
     calls(7, "a small file");
     run(session.read(&path("/alice/g"))).unwrap();
     calls(1, "reading what was just written");
+
+    let other = clone_session(&session, &node, 3);
+    node.take_calls();
+    let children = run(other.children(&path("/alice"))).unwrap();
+    let mut contents = Vec::new();
+    for file in &children.files {
+        run(file.download(None, &mut contents, &())).unwrap();
+    }
+    assert_eq!(contents, b"fg");
+    calls(4, "opening a directory and reading all of its files");
 }
 
 /// A program may run every operation on any thread.

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use pyrgos_protocol::client::{Batch, ClientError, Entry, IfExists, Progress, RemotePath, UploadOptions};
+use pyrgos_protocol::client::{Batch, ClientError, File, IfExists, RemotePath, UploadOptions};
 use pyrgos_protocol::cryptree::name::FileName;
 use pyrgos_protocol::cryptree::properties::Timestamp;
 use serde_json::json;
@@ -64,6 +64,7 @@ pub struct CatArgs {
 }
 
 type NativeBatch<'s> = Batch<'s, HttpTransport, NativeRuntime>;
+type NativeFile<'s> = File<'s, HttpTransport, NativeRuntime>;
 
 /// Stores files or folders.
 pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
@@ -107,6 +108,9 @@ pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
     transfer.finish();
     if output.json {
         output.line("", &json!({ "stored_files": count.files, "left_alone": count.skipped, "failed": skipped.len() }));
+    } else if count.files + count.skipped > 1 {
+        let left = if count.skipped > 0 { format!(", {} left alone", count.skipped) } else { String::new() };
+        output.note(format!("{} files stored{left}", count.files));
     }
     unlocked.close()?;
     all_or(skipped)
@@ -276,8 +280,8 @@ pub async fn get(global: &Global, args: GetArgs) -> Result<(), Failure> {
             }
             (false, _) => {
                 let transfer = Transfer::new(output, "get", Some(entry.size_bytes));
-                transfer.at(entry.name.as_str());
-                fetched.add(download.file(&path, &entry, &to, &transfer).await?, entry.size_bytes);
+                let file = unlocked.session.file(&path).await.map_err(fail)?;
+                fetched.add(download.file(&file, &to, &transfer).await?, entry.size_bytes);
             }
         }
     }
@@ -314,22 +318,18 @@ struct Download<'s> {
 
 impl Download<'_> {
     /// Fetches one file; false if one is there and shall stay.
-    async fn file(
-        &self,
-        path: &RemotePath,
-        entry: &Entry,
-        to: &Path,
-        progress: &impl Progress,
-    ) -> Result<bool, Failure> {
+    async fn file(&self, file: &NativeFile<'_>, to: &Path, transfer: &Transfer) -> Result<bool, Failure> {
         if self.no_clobber && to.exists() {
             return Ok(false);
         }
         if to.is_dir() {
             return Err(Failure::new(Kind::Local, format!("{}: a folder is in the way", to.display())));
         }
+        let entry = file.entry();
+        transfer.at(entry.name.as_str());
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut sink = LocalSink::beside(folder).map_err(|error| local(to, &error))?;
-        match self.session.download(path, None, &mut sink, progress).await {
+        match file.download(None, &mut sink, transfer).await {
             Err(ClientError::Local(error)) => return Err(local(to, &error)),
             fetched => fetched.map_err(fail)?,
         };
@@ -347,18 +347,15 @@ impl Download<'_> {
                 Err(_) if to.is_dir() => {}
                 made => made.map_err(|error| local(&to, &error))?,
             }
-            let entries = self.session.list(&path).await.map_err(fail)?;
-            let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.is_directory);
-            pending.extend(folders.iter().map(|entry| {
-                let name = entry.name.as_str();
-                (path.join(entry.name.clone()), to.join(name))
+            let children = self.session.children(&path).await.map_err(fail)?;
+            pending.extend(children.directories.into_iter().map(|entry| {
+                let to = to.join(entry.name.as_str());
+                (path.join(entry.name), to)
             }));
-            let mut downloads = stream::iter(files.into_iter().map(|entry| {
-                let (path, to) = (path.join(entry.name.clone()), to.join(entry.name.as_str()));
-                let transfer = &transfer;
+            let mut downloads = stream::iter(children.files.into_iter().map(|file| {
+                let (to, transfer) = (to.join(file.entry().name.as_str()), &transfer);
                 async move {
-                    transfer.at(entry.name.as_str());
-                    self.file(&path, &entry, &to, transfer).await.map(|was_fetched| (was_fetched, entry.size_bytes))
+                    self.file(&file, &to, transfer).await.map(|was_fetched| (was_fetched, file.entry().size_bytes))
                 }
             }))
             .buffer_unordered(FILES_AT_ONCE);

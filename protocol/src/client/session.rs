@@ -13,6 +13,7 @@ use super::download::{FileSource, OpenFile};
 use super::edit::{IfExists, Place};
 use super::entry::{Entry, Name};
 use super::error::ClientError;
+use super::file::{Children, File};
 use super::item::{Item, Reached};
 use super::keys::{SessionKeys, SessionState};
 use super::network::{Network, Repeat};
@@ -210,11 +211,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         sink: &mut impl ContentSink,
         progress: &(impl Progress + ?Sized),
     ) -> Result<u64, ClientError> {
-        let file = self.open(path).await?;
-        let range = range.unwrap_or(0..file.size_bytes());
-        let len = range.end.saturating_sub(range.start);
-        file.read(range, sink, progress).await?;
-        Ok(len)
+        self.file(path).await?.download(range, sink, progress).await
     }
 
     /// The whole content of a file. For files that fit into memory.
@@ -237,13 +234,38 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         Ok(content)
     }
 
-    async fn open(&self, path: &RemotePath) -> Result<OpenFile<'_, T, R>, ClientError> {
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::IsADirectory`].
+    pub async fn file(&self, path: &RemotePath) -> Result<File<'_, T, R>, ClientError> {
         on_current_state!(&self.core, |view| {
             let item = view.resolve(path).await?;
             match item.is_directory() {
                 true => Err(ClientError::IsADirectory { path: path.clone() }),
-                false => OpenFile::new(view, item).await,
+                false => OpenFile::new(view, item).await.map(File::new),
             }
+        })
+    }
+
+    /// Opens everything in a directory with the look-ups of one [`list`](Self::list): to read many files, open them
+    /// together.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn children(&self, path: &RemotePath) -> Result<Children<'_, T, R>, ClientError> {
+        on_current_state!(&self.core, |view| {
+            let directory = view.resolve_directory(path).await?;
+            let mut items = children(view, &directory).await?;
+            items.sort_by(|a, b| a.name().cmp(b.name()));
+            let mut opened = Children { directories: Vec::new(), files: Vec::new() };
+            for item in items {
+                match item.is_directory() {
+                    true => opened.directories.push(Entry::of(&item)),
+                    false => opened.files.push(File::new(OpenFile::new(view, item).await?)),
+                }
+            }
+            Ok(opened)
         })
     }
 
