@@ -216,3 +216,15 @@ fn lengths_are_believed_only_as_far_as_the_input_reaches() {
     let input = [0x9a, 0x00, 0x0f, 0xff, 0xff].repeat(MAX_DEPTH);
     assert!(Value::decode(&input).is_err());
 }
+
+#[test]
+fn many_small_items_take_no_memory_beyond_the_input() {
+    use pyrgos_protocol::encoding::cbor::{BYTES_PER_ITEM, MIN_ITEMS};
+    let list = |count: u32| [&[0x9a][..], &count.to_be_bytes(), &vec![0; count as usize]].concat();
+    assert!(Value::decode(&list(MIN_ITEMS as u32 - 1)).is_ok());
+    assert_eq!(Value::decode(&list(MIN_ITEMS as u32)), Err(DecodeError::TooManyItems));
+    assert_eq!(Value::decode(&list(4 << 20)), Err(DecodeError::TooManyItems));
+    // Items of a useful length are not limited by their number.
+    let texts = Value::List(vec![Value::text("x".repeat(BYTES_PER_ITEM)); 2 * MIN_ITEMS]);
+    assert_eq!(Value::decode(&texts.encode()).as_ref(), Ok(&texts));
+}

@@ -15,6 +15,14 @@ use super::cid::{Cid, CidError};
 /// Deepest nesting that a reader follows. No format of the protocol comes near it.
 pub const MAX_DEPTH: usize = 256;
 
+/// Items that any input may hold, however short they are. Longer inputs may hold one item for every
+/// [`BYTES_PER_ITEM`] of their bytes: an item in memory is some fifty bytes, so that without a limit four megabytes of
+/// small integers would take two hundred. No format of the protocol comes near it.
+pub const MIN_ITEMS: usize = 1 << 16;
+
+/// See [`MIN_ITEMS`].
+pub const BYTES_PER_ITEM: usize = 8;
+
 const LINK_TAG: u64 = 42;
 
 /// One CBOR item.
@@ -91,6 +99,9 @@ pub enum DecodeError {
     /// Tag 42 around something that is no link.
     #[error("malformed link: {0}")]
     Link(#[from] CidError),
+    /// More items than an input of this length may hold ([`MIN_ITEMS`]).
+    #[error("too many CBOR items for the length of the input")]
+    TooManyItems,
     /// More than [`MAX_DEPTH`] levels.
     #[error("CBOR nested deeper than {MAX_DEPTH} levels")]
     Depth,
@@ -216,14 +227,14 @@ impl Value {
 
     /// Decodes the first item and tells how many bytes it took. Byte strings are slices of `bytes`.
     pub fn decode_first(bytes: &Bytes) -> Result<(Value, usize), DecodeError> {
-        let mut reader = Reader { input: bytes, position: 0, canonical: true };
+        let mut reader = Reader::new(bytes);
         let value = reader.item(0)?;
         Ok((value, reader.position))
     }
 
     /// Decodes a block: exactly one item, in the one form that the writer's rules give (`spec/02` §2.1).
     pub fn decode_canonical(bytes: &Bytes) -> Result<Value, DecodeError> {
-        let mut reader = Reader { input: bytes, position: 0, canonical: true };
+        let mut reader = Reader::new(bytes);
         let value = reader.item(0)?;
         match bytes.len() - reader.position {
             0 if reader.canonical => Ok(value),
@@ -555,9 +566,15 @@ struct Reader<'a> {
     position: usize,
     /// Whether everything read so far was in the writer's one form.
     canonical: bool,
+    /// Items that may still come.
+    items_left: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(input: &'a Bytes) -> Self {
+        Reader { input, position: 0, canonical: true, items_left: MIN_ITEMS.max(input.len() / BYTES_PER_ITEM) }
+    }
+
     fn take(&mut self, len: usize) -> Result<&[u8], DecodeError> {
         let end = self.position.checked_add(len).ok_or(DecodeError::Truncated)?;
         let slice = self.input.get(self.position..end).ok_or(DecodeError::Truncated)?;
@@ -615,6 +632,7 @@ impl Reader<'_> {
         if depth > MAX_DEPTH {
             return Err(DecodeError::Depth);
         }
+        self.items_left = self.items_left.checked_sub(1).ok_or(DecodeError::TooManyItems)?;
         let (major, argument) = self.head()?;
         match major {
             0 => i64::try_from(argument).map(Value::Int).map_err(|_| DecodeError::IntegerRange),
