@@ -23,9 +23,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, any};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Body as _;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use pyrgos_protocol::api::{self, ApiError, Call, trailer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -65,6 +64,9 @@ const MAX_BODIES: usize = 64 << 20;
 
 /// In which bodies are counted, in bytes.
 const BODY_UNIT: usize = 64 << 10;
+
+/// Longest time that a body waits for room.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What handlers share.
 #[derive(Clone)]
@@ -125,6 +127,8 @@ where
         let outcome = async {
             let source = request.extensions().get::<Source>().copied().unwrap_or(Source::Inside);
             let (call, _room) = read::<C>(&shared, request).await?;
+            // Only now: who sends slowly must not keep others from being served.
+            let _permit = shared.in_flight.clone().try_acquire_owned().map_err(|_| Failure::busy())?;
             let service = shared.service.clone();
             let work = tokio::task::spawn_blocking(move || answer(&service, call, source));
             work.await.unwrap_or_else(|panicked| {
@@ -156,26 +160,43 @@ async fn read<C: Call>(shared: &Shared, request: Request) -> Result<(C, Option<O
         // Clients send an empty body with such calls; whatever it is, nobody reads it.
         Bytes::new()
     } else {
-        let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
-        let units = announced.unwrap_or(C::MAX_BODY).min(C::MAX_BODY).div_ceil(BODY_UNIT);
-        let collect = async {
-            // The semaphore is never closed, and no limit of a call is above the whole.
-            room = shared.bodies.clone().acquire_many_owned(units as u32).await.ok();
-            Limited::new(body, C::MAX_BODY).collect().await
-        };
+        let collect = collect(&shared.bodies, body, C::MAX_BODY, &mut room);
         let collected = tokio::time::timeout(shared.options.body_timeout, collect).await;
-        let collected = collected.map_err(|_| Failure::refused("The request took too long"))?;
-        let collected = collected.map_err(|error| {
-            Failure::refused(if error.is::<LengthLimitError>() {
-                format!("Input exceeds maximum size of {} bytes", C::MAX_BODY)
-            } else {
-                "The request body broke off".to_owned()
-            })
-        })?;
-        collected.to_bytes()
+        collected.map_err(|_| Failure::refused("The request took too long"))??
     };
     let request = api::Request::parse(parts.uri.path(), parts.uri.query(), body)?;
     Ok((C::parse(&request)?, room))
+}
+
+/// Collects a body. Room is taken for what has arrived, not for what was announced: an announcement costs nothing.
+async fn collect(
+    bodies: &Arc<Semaphore>,
+    mut body: Body,
+    max: usize,
+    room: &mut Option<OwnedSemaphorePermit>,
+) -> Result<Bytes, Failure> {
+    let mut collected = BytesMut::new();
+    let mut units = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Failure::refused("The request body broke off"))?;
+        let Ok(part) = frame.into_data() else { continue };
+        if collected.len() + part.len() > max {
+            return Err(Failure::refused(format!("Input exceeds maximum size of {max} bytes")));
+        }
+        let needed = (collected.len() + part.len()).div_ceil(BODY_UNIT);
+        if needed > units {
+            let more = bodies.clone().acquire_many_owned((needed - units) as u32);
+            // The semaphore is never closed, so only time runs out.
+            let Ok(Ok(more)) = tokio::time::timeout(ROOM_TIMEOUT, more).await else { return Err(Failure::busy()) };
+            match room {
+                Some(room) => room.merge(more),
+                None => *room = Some(more),
+            }
+            units = needed;
+        }
+        collected.extend_from_slice(&part);
+    }
+    Ok(collected.freeze())
 }
 
 /// A success: the body and nothing else, not even its type (`spec/04` §2.5).

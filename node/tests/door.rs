@@ -67,16 +67,34 @@ fn id() -> String {
 
 #[test]
 fn a_busy_node_says_come_again() {
-    let door = Door::open(|options| options.max_in_flight = 1);
-    let mut hanging = door.hang();
+    let door = Door::open(|options| options.max_in_flight = 0);
     let answer = door.post(&id());
     assert_eq!((answer.status, answer.message().as_str()), (503, "The server is busy"));
     assert!(answer.header("retry-after").is_some());
-    hanging.write_all(b"\0\0\0\x05alice").unwrap();
-    let mut head = [0; 15];
-    hanging.read_exact(&mut head).unwrap();
-    assert_eq!(&head, b"HTTP/1.1 200 OK");
+}
+
+#[test]
+fn who_sends_slowly_keeps_nobody_else_waiting() {
+    let door = Door::open(|options| options.max_in_flight = 1);
+    let mut hanging: Vec<TcpStream> = (0..40).map(|_| door.hang()).collect();
+    // Announcements of large bodies take no room either: 40 of them are more than the node holds at once.
+    let path = pyrgos_protocol::api::storage::PutBlocks::PATH;
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(door.address).unwrap();
+        let host = door.address;
+        write!(stream, "POST /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4000000\r\n\r\n").unwrap();
+        hanging.push(stream);
+    }
     assert_eq!(door.post(&id()).status, 200);
+    let body = b"\0\0\0\x05alice";
+    let target = format!("/{}", GetPublicKey::PATH);
+    let answer = support::send(door.address, "POST", &target, &door.address.to_string(), &[], body);
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &[0][..]));
+    let mut first = hanging.swap_remove(0);
+    first.write_all(body).unwrap();
+    let mut head = [0; 15];
+    first.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
 }
 
 #[test]

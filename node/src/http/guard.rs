@@ -1,5 +1,4 @@
-//! What holds for every request, before anybody looks at it: its host, its method, how many are in work, how long it may
-//! take, and that a panic is an answer too (`spec/04` §2.1–§2.3).
+//! What holds for every request, before anybody looks at it: its host, its method, how long it may take, and that a panic is an answer too (`spec/04` §2.1–§2.3).
 
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
@@ -58,19 +57,14 @@ impl Hosts {
 pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let mut response = match check(&shared, &request) {
         Err(error) => refusal(error),
-        Ok(()) => match shared.in_flight.clone().try_acquire_owned() {
-            Err(_) => refusal(ApiError::RateLimited(503, "The server is busy".to_owned())),
-            Ok(_permit) => {
-                let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-                match tokio::time::timeout(shared.options.answer_timeout, answer).await {
-                    Ok(Ok(response)) => response,
-                    Ok(Err(_)) => {
-                        refusal(ApiError::Refused { status: 500, message: "Internal server error".to_owned() })
-                    }
-                    Err(_) => refusal(ApiError::RateLimited(503, "The server took too long".to_owned())),
-                }
+        Ok(()) => {
+            let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+            match tokio::time::timeout(shared.options.answer_timeout, answer).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(_)) => refusal(ApiError::Refused { status: 500, message: "Internal server error".to_owned() }),
+                Err(_) => refusal(ApiError::RateLimited(503, "The server took too long".to_owned())),
             }
-        },
+        }
     };
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

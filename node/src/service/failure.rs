@@ -27,6 +27,11 @@ impl Failure {
         Failure::Refused(ApiError::refused(message))
     }
 
+    /// More is asked of the node than it does at once. Clients take 503 as "try again later".
+    pub fn busy() -> Self {
+        Failure::Refused(ApiError::RateLimited(503, "The server is busy".to_owned()))
+    }
+
     /// What the caller hears. Faults of this node are told without their cause.
     pub fn into_api(self) -> ApiError {
         match self {
