@@ -1,7 +1,9 @@
 //! What a node runs, and how it stops.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,11 +55,12 @@ pub enum StartError {
 /// [`StartError::DataDir`] or [`StartError::Store`], for example while a node runs in this directory.
 pub fn open_store(config: &Config) -> Result<Arc<RocksStore>, StartError> {
     let error = |source| StartError::DataDir { path: config.data_dir.clone(), source };
-    if !config.data_dir.is_dir() {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(error)?;
-    }
-    Ok(Arc::new(RocksStore::open(&config.data_dir.join("store"), pyrgos_store::rocks::Options::default())?))
+    // For the owner alone, also in a data directory that others may enter: second factors, access tokens and sign-up
+    // tokens are in there.
+    let folder = config.data_dir.join("store");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(error)?;
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(error)?;
+    Ok(Arc::new(RocksStore::open(&folder, pyrgos_store::rocks::Options::default())?))
 }
 
 /// The service of a node over any store.

@@ -31,6 +31,7 @@ impl NodeArguments {
 /// Runs the node. Prints one line when it answers.
 pub(super) fn run(arguments: NodeArguments) -> Result<(), Failure> {
     let config = arguments.config()?;
+    harden();
     let filter = EnvFilter::try_from_env("PYRGOS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
@@ -48,6 +49,17 @@ pub(super) fn run(arguments: NodeArguments) -> Result<(), Failure> {
         daemon.run(signals).await;
         Ok(())
     })
+}
+
+/// Files for the owner alone, no core dumps, and panics that say where they happened but not with what: their messages
+/// may hold what a call was about.
+fn harden() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    crate::native::protect_memory();
+    std::panic::set_hook(Box::new(|panic| match panic.location() {
+        Some(at) => tracing::error!("panic at {}:{}", at.file(), at.line()),
+        None => tracing::error!("panic at an unknown place"),
+    }));
 }
 
 impl From<ConfigError> for Failure {
