@@ -170,6 +170,10 @@ impl RocksStore {
                 .ok_or_else(|| StoreError::Damaged { what: "the mark of settled bulk data".into() })?,
         };
         let (segments, tail) = Segments::open(path.join("bulk"), settled)?;
+        // Before anything is acknowledged: a folder whose name is not on the disk takes its files with it.
+        for made in [Some(path), path.parent()].into_iter().flatten().filter(|made| !made.as_os_str().is_empty()) {
+            folder::sync_directory(made).map_err(|e| StoreError::io("make the data directory durable", e))?;
+        }
         let mut store = RocksStore {
             db,
             segments,
