@@ -100,6 +100,35 @@ impl Call for GetAllowedSignups {
     }
 }
 
+/// `waitlist`: leaves an address for the day when sign-ups open again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinWaitlist {
+    /// An e-mail address.
+    pub email: String,
+}
+
+impl Call for JoinWaitlist {
+    /// Whether the address was noted.
+    type Output = bool;
+    const PATH: &'static str = "peergos/v0/admin/waitlist";
+
+    fn request(&self) -> Request {
+        Request::new(Self::PATH).with("email", &self.email)
+    }
+
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        Ok(JoinWaitlist { email: request.parameters().required("email")?.to_owned() })
+    }
+
+    fn write(noted: &bool) -> Bytes {
+        Value::Bool(*noted).encode().into()
+    }
+
+    fn read_body(&self, body: Bytes) -> Result<bool, ApiError> {
+        Ok(Value::decode(&body)?.as_bool()?)
+    }
+}
+
 /// A signed wish for space that waits for an administrator, or that one has granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledSpaceRequest {

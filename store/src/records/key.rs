@@ -38,6 +38,8 @@ pub enum Table {
     Usage,
     /// Blocks that an open transaction protects (`spec/02` §10.1): owner, transaction, CID.
     Transactions,
+    /// Messages between a user and the operator, oldest first (`spec/04` §12): username, number.
+    Messages,
     /// Sign-up tokens that were not used yet: token.
     SignupTokens,
     /// What the node keeps about itself: name.
@@ -46,7 +48,7 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 15] = [
+    pub const ALL: [Table; 16] = [
         Table::Pointers,
         Table::Writers,
         Table::Logins,
@@ -60,6 +62,7 @@ impl Table {
         Table::Quotas,
         Table::Usage,
         Table::Transactions,
+        Table::Messages,
         Table::SignupTokens,
         Table::Meta,
     ];
@@ -80,6 +83,7 @@ impl Table {
             Table::Quotas => "quotas",
             Table::Usage => "usage",
             Table::Transactions => "transactions",
+            Table::Messages => "messages",
             Table::SignupTokens => "signup-tokens",
             Table::Meta => "meta",
         }
@@ -164,6 +168,11 @@ impl RecordKey {
         Prefix::of_transaction(owner, transaction).then(&cid.to_bytes())
     }
 
+    /// [`Table::Messages`]; `number` rises with each message of an account.
+    pub fn message(username: &str, number: u64) -> Self {
+        Prefix::of_username(Table::Messages, username).then(&number.to_be_bytes())
+    }
+
     /// [`Table::SignupTokens`].
     pub fn signup_token(token: &str) -> Self {
         RecordKey { table: Table::SignupTokens, bytes: token.as_bytes().to_vec() }
@@ -205,7 +214,12 @@ impl RecordKey {
     pub fn to_username(&self) -> Option<&str> {
         let name = match self.table {
             Table::Names => &self.bytes[..],
-            Table::Logins | Table::StagedLogins | Table::SecondFactors | Table::Bats | Table::Quotas => self.split()?.0,
+            Table::Logins
+            | Table::StagedLogins
+            | Table::SecondFactors
+            | Table::Bats
+            | Table::Quotas
+            | Table::Messages => self.split()?.0,
             _ => return None,
         };
         std::str::from_utf8(name).ok()
