@@ -7,9 +7,12 @@ mod admin;
 mod bats;
 mod core;
 pub mod guard;
+mod links;
 mod login;
+mod messages;
 mod mutable;
 pub mod server;
+mod social;
 mod space;
 mod storage;
 
@@ -84,10 +87,13 @@ pub fn router(service: Arc<Service>, options: Options) -> Router {
     let shared = Shared { service, options: Arc::new(options), in_flight, bodies };
     let groups = [
         storage::routes(),
+        links::routes(shared.options.hosts.link_host()),
         mutable::routes(),
         core::routes(),
         login::routes(),
         bats::routes(),
+        social::routes(),
+        messages::routes(),
         space::routes(),
         admin::routes(),
     ];

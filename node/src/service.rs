@@ -12,12 +12,15 @@ pub mod bats;
 pub mod clock;
 pub mod failure;
 mod ledger;
+pub mod links;
 pub mod login;
+pub mod messages;
 pub mod names;
 mod ownership;
 pub mod pointers;
 mod second_factors;
 pub mod signup;
+pub mod social;
 pub mod space;
 pub mod storage;
 mod usage;
@@ -87,6 +90,8 @@ pub struct Service {
     policy: Policy,
     ledger: Ledger,
     stripes: [Mutex<()>; STRIPES],
+    /// The same for what others leave with an owner or take from one.
+    guest_stripes: [Mutex<()>; STRIPES],
     stripe_of: RandomState,
     /// Sign-ups count accounts, so they happen one after another.
     signups: Mutex<()>,
@@ -94,6 +99,8 @@ pub struct Service {
     failed_logins: (Attempts<String>, Attempts<(String, Source)>),
     /// Wrong codes of second factors by name.
     failed_codes: Attempts<String>,
+    /// Follow requests by source, whatever becomes of them.
+    follow_requests: Attempts<Source>,
     /// Time of the newest accepted call of an administrator; older ones are replays.
     last_admin_millis: AtomicI64,
 }
@@ -106,12 +113,15 @@ impl Service {
             policy,
             ledger: Ledger::default(),
             stripes: [const { Mutex::new(()) }; STRIPES],
+            guest_stripes: [const { Mutex::new(()) }; STRIPES],
             stripe_of: RandomState::new(),
             signups: Mutex::default(),
             // Somebody who mistypes never meets these; somebody who guesses gets some thousand guesses a day, whatever
             // the number of addresses that they come from.
             failed_logins: (Attempts::new(200, 10_000), Attempts::new(20, 30_000)),
             failed_codes: Attempts::new(10, 60_000),
+            // More than anybody has friends to ask in one sitting; a proxy's clients share it.
+            follow_requests: Attempts::new(200, 10_000),
             last_admin_millis: AtomicI64::new(i64::MIN),
         }
     }
@@ -130,6 +140,13 @@ impl Service {
         let stripe = self.stripe_of.hash_one(owner) as usize % STRIPES;
         // A panic while holding the lock left nothing half done: batches are whole.
         self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever holds this is the only one that changes the owner's inbox and link counts. Strangers cause such changes, so
+    /// they never keep the owner's own writes waiting.
+    fn lock_guests(&self, owner: &Owner) -> MutexGuard<'_, ()> {
+        let stripe = self.stripe_of.hash_one(owner) as usize % STRIPES;
+        self.guest_stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The identity behind a name and its key.

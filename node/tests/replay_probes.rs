@@ -33,7 +33,7 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// Probes whose answers differ on purpose, by description, with the status that this node gives and why.
-const ON_PURPOSE: [(&str, u16, &str); 18] = [
+const ON_PURPOSE: [(&str, u16, &str); 26] = [
     ("signup: the same body again", 200, "a sign-up that is repeated succeeds again"),
     ("reuse the token", 200, "a sign-up that is repeated succeeds again"),
     ("signup: proof with the high order bits zero only", 200, "no work is asked for"),
@@ -54,22 +54,26 @@ const ON_PURPOSE: [(&str, u16, &str); 18] = [
     ("admin/version", 200, "another version"),
     ("repeated parameter, last wins", 400, "a repeated parameter is refused"),
     ("getLogin of a user of another server (external login off)", 400, "the user is not known here"),
+    ("link/counts (owner = username)", 200, "existing nodes cannot read the owner"),
+    ("link/counts as the clients build it (? for &)", 200, "existing nodes cannot read the owner"),
+    ("link/counts with owner = key", 200, "existing nodes cannot read the owner"),
+    ("link-host", 200, "this node tells its own port"),
+    ("link-host by GET", 200, "this node tells its public host"),
+    ("followRequest", 400, "the body is no follow request"),
+    ("getFollowRequests", 200, "what is no follow request was not stored"),
+    ("getFollowRequests: 295 s in the future", 200, "what is no follow request was not stored"),
     ("HEAD on api of a public server", 405, "public nodes take GET and POST only"),
     ("OPTIONS on api of a public server", 405, "public nodes take GET and POST only"),
 ];
 
 /// Parts of paths that this node does not serve yet or never will.
-const NOT_SERVED: [(&str, &str); 15] = [
-    ("/peergos/v0/social/", "social calls come later"),
-    ("/peergos/v0/server-message/", "messages come later"),
+const NOT_SERVED: [(&str, &str); 11] = [
     ("/peergos/v0/core/mirror", "mirrors come later"),
     ("/peergos/v0/core/start", "no payment"),
     ("/peergos/v0/core/getUserSnapshots", "mirrors come later"),
-    ("/api/v0/link", "links come later"),
     ("/api/v0/blockstore/auth", "no direct storage"),
     ("/api/v0/ipns/", "peers come later"),
     ("/api/v0/block/put", "the older form of a put is not served"),
-    ("/peergos/v0/admin/waitlist", "no waiting list"),
     ("/peergos/v0/sync/", "an interface of a desktop program"),
     ("/peergos/v0/mount/", "an interface of a desktop program"),
     ("/peergos/v0/reflector/", "an interface of a desktop program"),

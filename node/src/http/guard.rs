@@ -30,6 +30,11 @@ impl Hosts {
         Hosts { listen, public: public.iter().map(|host| host.to_ascii_lowercase()).collect(), ids }
     }
 
+    /// What stands in new links: the first public host, else the name of this computer for itself.
+    pub fn link_host(&self) -> String {
+        self.public.first().cloned().unwrap_or_else(|| format!("localhost:{}", self.listen.port()))
+    }
+
     /// Whether a `Host` header names this node.
     pub fn accepts(&self, host: &str) -> bool {
         if self.ids.iter().any(|id| id == host) || self.public.iter().any(|public| public.eq_ignore_ascii_case(host)) {

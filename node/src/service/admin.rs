@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use pyrgos_protocol::api::admin::{
-    AllowedSignups, ApproveSpaceRequest, GetPendingSpaceRequests, LabelledSpaceRequest, Version,
+    AllowedSignups, ApproveSpaceRequest, GetPendingSpaceRequests, JoinWaitlist, LabelledSpaceRequest, Version,
 };
 use pyrgos_protocol::api::space::SpaceRequest;
 use pyrgos_protocol::encoding::Cid;
@@ -27,6 +27,11 @@ impl Service {
     /// Which sign-ups this node takes.
     pub fn allowed_signups(&self) -> Result<AllowedSignups, Failure> {
         Ok(AllowedSignups { free: self.takes_signups()?, paid: false })
+    }
+
+    /// This node keeps no list of addresses of people who wait, and says so.
+    pub fn join_waitlist(&self, _: JoinWaitlist) -> Result<bool, Failure> {
+        Ok(false)
     }
 
     /// The key of an administrator of this node; none for anybody else.

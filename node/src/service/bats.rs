@@ -21,7 +21,7 @@ impl Service {
         self.bats(username.as_str())
     }
 
-    fn bats(&self, username: &str) -> Result<Vec<BatWithId>, Failure> {
+    pub(super) fn bats(&self, username: &str) -> Result<Vec<BatWithId>, Failure> {
         let rows = self.parts.records.scan(&Prefix::of_username(Table::Bats, username), None, MAX_BATS)?;
         let read = |bat: &[u8]| BatWithId::from_bytes(bat).map_err(|_| Failure::Damaged("access token"));
         rows.iter().map(|(_, bat)| read(bat)).collect()

@@ -76,7 +76,7 @@ impl Service {
         stored.map_or(Ok(None), |stored| self.target_of(owner, writer, &stored))
     }
 
-    fn target_of(&self, owner: &Owner, writer: &Writer, stored: &Bytes) -> Result<Option<Cid>, Failure> {
+    pub(super) fn target_of(&self, owner: &Owner, writer: &Writer, stored: &Bytes) -> Result<Option<Cid>, Failure> {
         let key = self.key_of(owner, writer.clone())?.ok_or(Failure::Damaged("pointer of a writer without key"))?;
         let update = PointerUpdate::open(&key, stored).map_err(|_| Failure::Damaged("pointer"))?;
         Ok(update.updated().cloned())

@@ -10,7 +10,7 @@ use pyrgos_protocol::merkle::bat::prefix;
 use pyrgos_protocol::merkle::pointer::{
     MultiWriterCommit, PointerRefused, PointerUpdate, SignedPointerUpdate, admit, admit_target,
 };
-use pyrgos_store::{Batch, Outcome, RecordKey, Records};
+use pyrgos_store::{Batch, Outcome, Prefix, RecordKey, Records, Table};
 
 use super::ownership::may_own_others;
 use super::usage::{WriterUsage, count_record, difference, read_count};
@@ -205,6 +205,11 @@ impl Service {
         for change in &moves {
             batch = batch.expect(RecordKey::pointer(owner, &change.writer), change.stored.clone());
             batch = batch.put(RecordKey::pointer(owner, &change.writer), change.signed.clone());
+            if change.target.is_none() && change.writer == Writer::from(owner) {
+                // The account is deleted. Its name stays taken; what others left for it has nobody to go to.
+                let guests = [Table::FollowRequests, Table::LinkCounts];
+                batch = guests.iter().fold(batch, |batch, table| batch.delete_all(Prefix::of_owner(*table, owner)));
+            }
             uncounted.remove(&change.writer);
             if !left.contains(&change.writer) {
                 batch = recount(&change.writer, change.target.as_ref(), batch)?;

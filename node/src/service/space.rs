@@ -15,7 +15,7 @@ pub(super) const REQUEST_PREFIX: &str = "space-request/";
 
 impl Service {
     /// Checks the signed time of an account.
-    fn authorise_owner(&self, owner: &Owner, auth: &[u8]) -> Result<(), Failure> {
+    pub(super) fn authorise_owner(&self, owner: &Owner, auth: &[u8]) -> Result<(), Failure> {
         let key = self.key_of(owner, owner.into())?.ok_or_else(|| Failure::refused("No value present: unknown key"))?;
         SignedTime::check(auth, &key, self.now_millis(), CALL_WINDOW)?;
         Ok(())

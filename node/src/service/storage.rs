@@ -169,7 +169,7 @@ fn unwritable(error: BlockError) -> Failure {
     }
 }
 
-fn not_a_tree(error: ChampError<pyrgos_store::StoreError>) -> Failure {
+pub(super) fn not_a_tree(error: ChampError<pyrgos_store::StoreError>) -> Failure {
     match error {
         ChampError::Source(error) => error.into(),
         ChampError::Missing(cid) => Failure::refused(format!("Champ node not present locally: {cid}")),

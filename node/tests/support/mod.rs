@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 pub mod account;
+pub mod links;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -193,8 +194,10 @@ fn read_answer(mut stream: BufReader<TcpStream>, method: &str) -> Answer {
     Answer { status, headers, body }
 }
 
-/// The time inside a signed message: `signature (64) ‖ CBOR integer, or map with the key t`.
+/// The time inside a signed message: `signature (64) ‖ CBOR integer, or map with the key t`, or s where t is a kind.
 pub fn signed_time(signed: &[u8]) -> Option<i64> {
     let value = pyrgos_protocol::encoding::Value::decode(signed.get(64..)?).ok()?;
-    value.as_int().ok().or_else(|| value.as_map().ok()?.get("t")?.as_int().ok())
+    let field = |key: &str| value.as_map().ok()?.get(key)?.as_int().ok();
+    let is_message = field("s").is_some() && field("id").is_some();
+    value.as_int().ok().or_else(|| field(if is_message { "s" } else { "t" }))
 }
