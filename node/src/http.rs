@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
@@ -123,7 +124,7 @@ fn path<C: Call>() -> String {
     format!("/{}", C::PATH)
 }
 
-/// A handler: reads the request, runs `answer` on a thread for blocking work.
+/// A handler: reads the request, then parses it and runs `answer` on a thread for blocking work.
 fn endpoint<C, F>(answer: F) -> MethodRouter<Shared>
 where
     C: Call + Send + 'static,
@@ -132,11 +133,17 @@ where
     any(async move |State(shared): State<Shared>, request: Request| {
         let outcome = async {
             let source = request.extensions().get::<Source>().copied().unwrap_or(Source::Inside);
-            let (call, _room) = read::<C>(&shared, request).await?;
+            let (parts, body, room) = read(&shared, request, C::MAX_BODY).await?;
             // Only now: who sends slowly must not keep others from being served.
-            let _permit = shared.in_flight.clone().try_acquire_owned().map_err(|_| Failure::busy())?;
+            let permit = shared.in_flight.clone().try_acquire_owned().map_err(|_| Failure::busy())?;
             let service = shared.service.clone();
-            let work = tokio::task::spawn_blocking(move || answer(&service, call, source));
+            let work = tokio::task::spawn_blocking(move || {
+                // The work goes on when nobody waits for it any more, so it holds what it takes itself.
+                let _held = (room, permit);
+                // Here too, because a long parameter takes milliseconds, which other connections would wait for.
+                let request = api::Request::parse(parts.uri.path(), parts.uri.query(), body)?;
+                answer(&service, C::parse(&request)?, source)
+            });
             work.await.unwrap_or_else(|panicked| {
                 // The message may hold what the call was about; where it happened is in the panic's own line.
                 tracing::error!(path = C::PATH, cancelled = panicked.is_cancelled(), "a call panicked");
@@ -157,21 +164,23 @@ where
     })
 }
 
-/// Reads a request with its body, which has a limit and a time. The room that it takes is free again when the second value
-/// is dropped.
-async fn read<C: Call>(shared: &Shared, request: Request) -> Result<(C, Option<OwnedSemaphorePermit>), Failure> {
+/// Receives a request with its body, which has a limit and a time. The room that it takes is free again when the last
+/// value is dropped.
+async fn read(
+    shared: &Shared,
+    request: Request,
+    max_body: usize,
+) -> Result<(Parts, Bytes, Option<OwnedSemaphorePermit>), Failure> {
     let (parts, body) = request.into_parts();
-    let mut room = None;
-    let body = if C::MAX_BODY == 0 {
+    if max_body == 0 {
         // Clients send an empty body with such calls; whatever it is, nobody reads it.
-        Bytes::new()
-    } else {
-        let collect = collect(&shared.bodies, body, C::MAX_BODY, &mut room);
-        let collected = tokio::time::timeout(shared.options.body_timeout, collect).await;
-        collected.map_err(|_| Failure::refused("The request took too long"))??
-    };
-    let request = api::Request::parse(parts.uri.path(), parts.uri.query(), body)?;
-    Ok((C::parse(&request)?, room))
+        return Ok((parts, Bytes::new(), None));
+    }
+    let mut room = None;
+    let collect = collect(&shared.bodies, body, max_body, &mut room);
+    let collected = tokio::time::timeout(shared.options.body_timeout, collect).await;
+    let body = collected.map_err(|_| Failure::refused("The request took too long"))??;
+    Ok((parts, body, room))
 }
 
 /// Collects a body. Room is taken for what has arrived, not for what was announced: an announcement costs nothing.
