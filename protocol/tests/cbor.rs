@@ -228,3 +228,26 @@ fn many_small_items_take_no_memory_beyond_the_input() {
     let texts = Value::List(vec![Value::text("x".repeat(BYTES_PER_ITEM)); 2 * MIN_ITEMS]);
     assert_eq!(Value::decode(&texts.encode()).as_ref(), Ok(&texts));
 }
+
+#[test]
+fn an_entry_is_found_without_decoding_the_rest() {
+    let zeros = |count: u32| Bytes::from([&[0x9a][..], &count.to_be_bytes(), &vec![0; count as usize]].concat());
+    // What is read over does not count, what is read does.
+    let many = Value::List(vec![Value::Int(0); 1000]);
+    let block = |bats: &Value| Bytes::from(Value::map([("bats", bats.clone()), ("other", many.clone())]).encode());
+    let few = Value::List(vec![Value::Int(1)]);
+    assert_eq!(Value::decode_entry(&block(&few), "bats", 2), Ok(Some(few.clone())));
+    assert_eq!(Value::decode_entry(&block(&few), "none", 0), Ok(None));
+    assert_eq!(Value::decode_entry(&block(&many), "bats", 10), Err(DecodeError::TooManyItems));
+    assert_eq!(Value::decode_entry(&zeros(1 << 20), "bats", 0), Ok(None));
+    // Twice under one key, cut, followed by something, too deep, no map at all.
+    let twice = Bytes::from_static(b"\xa2\x61a\x00\x61a\x01");
+    assert_eq!(Value::decode_entry(&twice, "a", 10), Err(DecodeError::DuplicateKey));
+    let whole = block(&few);
+    for len in 0..whole.len() {
+        assert!(Value::decode_entry(&whole.slice(..len), "bats", 10).is_err(), "{len}");
+    }
+    assert_eq!(Value::decode_entry(&[&whole[..], &[0]].concat().into(), "bats", 10), Err(DecodeError::Trailing(1)));
+    let deep = Bytes::from([&b"\xa1\x61a"[..], &[0x81; 1 << 20]].concat());
+    assert_eq!(Value::decode_entry(&deep, "b", 10), Err(DecodeError::Depth));
+}

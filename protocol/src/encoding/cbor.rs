@@ -225,6 +225,31 @@ impl Value {
         }
     }
 
+    /// The value at a key of the map that an input holds, of at most `max_items` items; none if there is no such key, or
+    /// the input is no map. All else is read over and takes no memory.
+    pub fn decode_entry(bytes: &Bytes, key: &str, max_items: usize) -> Result<Option<Value>, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        reader.items_left = reader.items_left.min(max_items);
+        let mut found = None;
+        let (major, argument) = reader.head()?;
+        if major == 5 {
+            for _ in 0..reader.length(argument, 2)? {
+                if reader.key()? != key.as_bytes() {
+                    reader.skip(1)?;
+                } else if found.replace(reader.item(1)?).is_some() {
+                    return Err(DecodeError::DuplicateKey);
+                }
+            }
+        } else {
+            reader.position = 0;
+            reader.skip(0)?;
+        }
+        match bytes.len() - reader.position {
+            0 => Ok(found),
+            trailing => Err(DecodeError::Trailing(trailing)),
+        }
+    }
+
     /// Decodes the first item and tells how many bytes it took. Byte strings are slices of `bytes`.
     pub fn decode_first(bytes: &Bytes) -> Result<(Value, usize), DecodeError> {
         let mut reader = Reader::new(bytes);
@@ -656,6 +681,40 @@ impl<'a> Reader<'a> {
                 _ => Value::Null,
             }),
         }
+    }
+
+    /// The bytes of a map's key.
+    fn key(&mut self) -> Result<Bytes, DecodeError> {
+        match self.head()? {
+            (3, argument) => self.string(argument),
+            _ => Err(DecodeError::KeyType),
+        }
+    }
+
+    /// Reads an item over. Its structure is checked, its texts are not.
+    fn skip(&mut self, depth: usize) -> Result<(), DecodeError> {
+        if depth > MAX_DEPTH {
+            return Err(DecodeError::Depth);
+        }
+        let (major, argument) = self.head()?;
+        match major {
+            2 | 3 => self.position += self.length(argument, 1)?,
+            4 => {
+                for _ in 0..self.length(argument, 1)? {
+                    self.skip(depth + 1)?;
+                }
+            }
+            5 => {
+                for _ in 0..self.length(argument, 2)? {
+                    self.key()?;
+                    self.skip(depth + 1)?;
+                }
+            }
+            6 if argument == LINK_TAG => drop(self.link()?),
+            6 => return Err(DecodeError::Tag(argument)),
+            _ => {}
+        }
+        Ok(())
     }
 
     fn map(&mut self, argument: u64, depth: usize) -> Result<Map, DecodeError> {

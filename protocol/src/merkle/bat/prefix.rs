@@ -15,6 +15,9 @@ pub const MAX_RAW_PREFIX: usize = 100;
 /// Key of the list in a cbor block.
 pub const BATS_KEY: &str = "bats";
 
+/// Most CBOR items of the list in a cbor block that is read, far above what anybody writes.
+const MAX_BATS_ITEMS: usize = 4096;
+
 /// The prefix of a raw block that the given tokens guard; inline first, then the mirror token. Empty for no tokens: such
 /// a block is public.
 pub fn raw_prefix(ids: &[BatId]) -> Vec<u8> {
@@ -66,7 +69,9 @@ pub fn cbor_bats(block: &Value) -> Result<Vec<BatId>, DecodeError> {
 pub fn block_bats(codec: Codec, block: &Bytes) -> Result<Vec<BatId>, DecodeError> {
     match codec {
         Codec::Raw => raw_bats(block),
-        Codec::DagCbor => cbor_bats(&Value::decode_shared(block)?),
+        Codec::DagCbor => {
+            Value::decode_entry(block, BATS_KEY, MAX_BATS_ITEMS)?.map_or(Ok(Vec::new()), |ids| ids.as_list_of())
+        }
         _ => Err(DecodeError::invalid("block", "neither raw nor dag-cbor")),
     }
 }
