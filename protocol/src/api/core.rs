@@ -1,5 +1,6 @@
 //! Names: `peergos/v0/core/…` (`spec/04` §6). Bodies are [frames](super::frame), not CBOR.
 
+use std::fmt;
 use std::io::Read;
 
 use bytes::Bytes;
@@ -191,7 +192,7 @@ impl Decision {
 }
 
 /// `signup`: makes an account: its first claim, all its blocks and pointers, login data and mirror token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SignUp {
     /// The name.
     pub username: Username,
@@ -203,6 +204,13 @@ pub struct SignUp {
     pub proof: ProofOfWork,
     /// A token of the node's operator; empty for none.
     pub token: String,
+}
+
+/// The name only: whoever reads the token in a log could sign up with it.
+impl fmt::Debug for SignUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignUp").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 impl Call for SignUp {

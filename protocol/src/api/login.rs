@@ -1,5 +1,7 @@
 //! Login data and second factors: `peergos/v0/login/…` (`spec/04` §8, `spec/01` §4).
 
+use std::fmt;
+
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
@@ -129,12 +131,19 @@ impl Call for SetLogin {
 }
 
 /// Who asks about second factors: the account, and its signed request for the call's path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AccountAuth {
     /// The account.
     pub username: String,
     /// Signed request for [`Call::PATH`] by the identity key.
     pub auth: Bytes,
+}
+
+/// The name only: a signed request is as good as the key until its time is over.
+impl fmt::Debug for AccountAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccountAuth").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 impl AccountAuth {
