@@ -137,7 +137,9 @@ fn a_request_in_work_is_finished_before_the_end() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&node.child), rustix::process::Signal::TERM)
         .unwrap();
     // No new connection is taken any more, but this one is served.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while std::net::TcpStream::connect(node.address).is_ok() {
+        assert!(std::time::Instant::now() < deadline, "the node still takes connections");
         std::thread::yield_now();
     }
     stream.write_all(&request.body).unwrap();
