@@ -34,6 +34,15 @@ pub struct Settings {
     #[arg(long, env = "PYRGOS_PUBLIC", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     pub public: Option<bool>,
 
+    /// Address at which browsers get published files, on an origin of its own; port 0 takes a free one [default: none]
+    #[arg(long, env = "PYRGOS_GATEWAY_LISTEN", value_name = "ADDRESS:PORT")]
+    pub gateway_listen: Option<SocketAddr>,
+
+    /// Host under which browsers reach the gateway through a proxy; never one of the node's own public hosts; may be given
+    /// several times [default: none]
+    #[arg(long, env = "PYRGOS_GATEWAY_HOST", value_name = "HOST", value_delimiter = ',')]
+    pub gateway_host: Option<Vec<String>>,
+
     /// Who may sign up [default: open while only this computer reaches the node, else token]
     #[arg(long, env = "PYRGOS_SIGNUP", value_name = "WHO")]
     pub signup: Option<SignupPolicy>,
@@ -144,6 +153,12 @@ pub enum ConfigError {
         /// What is wrong and where.
         message: String,
     },
+    /// Published pages would share a host with the node.
+    #[error("{host} is the node's own host; published files need another one, such as a subdomain")]
+    SharedHost {
+        /// The host.
+        host: String,
+    },
     /// No home directory, and no data directory was given.
     #[error("no home directory; say where the data shall be with --data-dir")]
     NoHome,
@@ -169,6 +184,8 @@ impl Settings {
             listen: self.listen.or(other.listen),
             public_host: self.public_host.or(other.public_host),
             public: self.public.or(other.public),
+            gateway_listen: self.gateway_listen.or(other.gateway_listen),
+            gateway_host: self.gateway_host.or(other.gateway_host),
             signup: self.signup.or(other.signup),
             max_users: self.max_users.or(other.max_users),
             max_daily_signups: self.max_daily_signups.or(other.max_daily_signups),
@@ -180,7 +197,7 @@ impl Settings {
     /// The settings with their defaults.
     ///
     /// # Errors
-    /// [`ConfigError::NoHome`] if no data directory can be found.
+    /// [`ConfigError::NoHome`] if no data directory can be found, [`ConfigError::SharedHost`].
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let data_dir = match self.data_dir {
             Some(data_dir) => data_dir,
@@ -188,6 +205,12 @@ impl Settings {
         };
         let listen = self.listen.unwrap_or(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 8000));
         let public_hosts = self.public_host.unwrap_or_default();
+        let gateway_hosts = self.gateway_host.unwrap_or_default();
+        if let Some(host) =
+            gateway_hosts.iter().find(|host| public_hosts.iter().any(|own| own.eq_ignore_ascii_case(host)))
+        {
+            return Err(ConfigError::SharedHost { host: host.clone() });
+        }
         // A public host means that a proxy on this computer lets others in.
         let is_private = listen.ip().is_loopback() && public_hosts.is_empty();
         let signup = if is_private { SignupPolicy::Open } else { SignupPolicy::Token };
@@ -196,6 +219,8 @@ impl Settings {
             listen,
             public_hosts,
             public: self.public.unwrap_or(false),
+            gateway_listen: self.gateway_listen,
+            gateway_hosts,
             signup: self.signup.unwrap_or(signup),
             max_users: self.max_users.unwrap_or(10_000),
             max_daily_signups: self.max_daily_signups.unwrap_or(1_000_000),
@@ -223,6 +248,10 @@ pub struct Config {
     pub public_hosts: Vec<String>,
     /// [`Settings::public`].
     pub public: bool,
+    /// [`Settings::gateway_listen`].
+    pub gateway_listen: Option<SocketAddr>,
+    /// [`Settings::gateway_host`].
+    pub gateway_hosts: Vec<String>,
     /// [`Settings::signup`].
     pub signup: SignupPolicy,
     /// [`Settings::max_users`].

@@ -82,9 +82,17 @@ pub fn service<S: Store + 'static>(
     Service::new(Parts { blocks: store.clone(), records: store, names: Arc::new(names), clock, entropy }, policy)
 }
 
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let error = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let bound = listener.local_addr().map_err(error)?;
+    Ok((listener, bound))
+}
+
 /// A running node. Dropping it stops it without waiting; [`Daemon::stop`] waits.
 pub struct Daemon {
     address: SocketAddr,
+    gateway: Option<SocketAddr>,
     service: Arc<Service>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -117,19 +125,29 @@ impl Daemon {
     /// # Errors
     /// [`StartError::Listen`].
     pub async fn serve(config: &Config, service: Arc<Service>) -> Result<Daemon, StartError> {
-        let error = |source| StartError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(error)?;
-        let address = listener.local_addr().map_err(error)?;
+        let (listener, address) = bind(config.listen).await?;
         let hosts = Hosts::new(address, &config.public_hosts, service.ids());
         let router = http::router(service.clone(), Options::new(hosts, config.public));
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(http::server::serve(listener, router, stopped));
-        Ok(Daemon { address, service, stop, tasks: vec![server] })
+        let mut tasks = vec![tokio::spawn(http::server::serve(listener, router, stopped))];
+        let mut gateway = None;
+        if let Some(listen) = config.gateway_listen {
+            let (listener, address) = bind(listen).await?;
+            let router = http::gateway::router(service.clone(), Hosts::new(address, &config.gateway_hosts, &[]));
+            tasks.push(tokio::spawn(http::server::serve(listener, router, stop.subscribe())));
+            gateway = Some(address);
+        }
+        Ok(Daemon { address, gateway, service, stop, tasks })
     }
 
     /// Where the node listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where browsers get published files, if anywhere.
+    pub fn gateway(&self) -> Option<SocketAddr> {
+        self.gateway
     }
 
     /// The node's decisions, without a socket.

@@ -6,11 +6,13 @@
 mod admin;
 mod bats;
 mod core;
+pub mod gateway;
 pub mod guard;
 mod links;
 mod login;
 mod messages;
 mod mutable;
+mod pages;
 pub mod server;
 mod social;
 mod space;
@@ -97,6 +99,7 @@ pub fn router(service: Arc<Service>, options: Options) -> Router {
         messages::routes(),
         space::routes(),
         admin::routes(),
+        pages::routes(),
     ];
     let routes = groups.into_iter().fold(Router::new(), Router::merge);
     routes.fallback(unknown).layer(from_fn_with_state(shared.clone(), guard::guard)).with_state(shared)

@@ -18,6 +18,7 @@ pub mod messages;
 pub mod names;
 mod ownership;
 pub mod pointers;
+pub mod published;
 mod second_factors;
 pub mod signup;
 pub mod social;

@@ -33,7 +33,7 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// Probes whose answers differ on purpose, by description, with the status that this node gives and why.
-const ON_PURPOSE: [(&str, u16, &str); 26] = [
+const ON_PURPOSE: [(&str, u16, &str); 29] = [
     ("signup: the same body again", 200, "a sign-up that is repeated succeeds again"),
     ("reuse the token", 200, "a sign-up that is repeated succeeds again"),
     ("signup: proof with the high order bits zero only", 200, "no work is asked for"),
@@ -57,6 +57,9 @@ const ON_PURPOSE: [(&str, u16, &str); 26] = [
     ("link/counts (owner = username)", 200, "existing nodes cannot read the owner"),
     ("link/counts as the clients build it (? for &)", 200, "existing nodes cannot read the owner"),
     ("link/counts with owner = key", 200, "existing nodes cannot read the owner"),
+    ("static /secret/x/y", 200, "a text instead of the web client"),
+    ("public file carol1", 400, "the account is not among the vectors' sign-ups"),
+    ("public file carol1 open", 400, "the account is not among the vectors' sign-ups"),
     ("link-host", 200, "this node tells its own port"),
     ("link-host by GET", 200, "this node tells its public host"),
     ("followRequest", 400, "the body is no follow request"),
@@ -67,7 +70,7 @@ const ON_PURPOSE: [(&str, u16, &str); 26] = [
 ];
 
 /// Parts of paths that this node does not serve yet or never will.
-const NOT_SERVED: [(&str, &str); 11] = [
+const NOT_SERVED: [(&str, &str); 9] = [
     ("/peergos/v0/core/mirror", "mirrors come later"),
     ("/peergos/v0/core/start", "no payment"),
     ("/peergos/v0/core/getUserSnapshots", "mirrors come later"),
@@ -77,8 +80,6 @@ const NOT_SERVED: [(&str, &str); 11] = [
     ("/peergos/v0/sync/", "an interface of a desktop program"),
     ("/peergos/v0/mount/", "an interface of a desktop program"),
     ("/peergos/v0/reflector/", "an interface of a desktop program"),
-    ("/public/", "pages come later"),
-    ("/secret/", "pages come later"),
 ];
 
 #[derive(Default)]

@@ -44,6 +44,9 @@ pub(super) fn run(arguments: NodeArguments) -> Result<(), Failure> {
             Signals::catch().map_err(|error| Failure::new(Kind::Local, format!("cannot wait for signals: {error}")))?;
         let daemon = Daemon::start(&config).await?;
         println!("listening on http://{}", daemon.address());
+        if let Some(gateway) = daemon.gateway() {
+            println!("published files at http://{gateway}/public/");
+        }
         // Whoever waits for this line reads it through a pipe; a reader that has gone is no reason to stop.
         let _ = std::io::stdout().flush();
         daemon.run(signals).await;

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use pyrgos_protocol::api::ApiError;
 use pyrgos_protocol::encoding::{Cid, text};
 
-use super::{Shared, refusal};
+use super::{Shared, pages, refusal};
 
 /// Which `Host` headers are this node's. Others are refused, so that a web page cannot reach a node of its visitor's
 /// network under a name of its own (DNS rebinding).
@@ -79,6 +79,13 @@ fn check(shared: &Shared, request: &Request) -> Result<(), ApiError> {
     if !host(request).is_some_and(|host| shared.options.hosts.accepts(host)) {
         return Err(ApiError::NotFound);
     }
+    let path = request.uri().path();
+    if path.starts_with(pages::PUBLIC) || path.starts_with(pages::SECRET) {
+        return match *request.method() {
+            Method::GET | Method::HEAD => Ok(()),
+            _ => Err(ApiError::MethodNotAllowed),
+        };
+    }
     let is_call = |uri: &Uri| uri.path().starts_with("/api/v0/") || uri.path().starts_with("/peergos/v0/");
     if !is_call(request.uri()) {
         return Err(ApiError::NotFound);
@@ -92,7 +99,7 @@ fn check(shared: &Shared, request: &Request) -> Result<(), ApiError> {
 }
 
 /// The one host of a request; two of them are none.
-fn host(request: &Request) -> Option<&str> {
+pub(super) fn host(request: &Request) -> Option<&str> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.as_str());
     }

@@ -113,7 +113,12 @@ impl Service {
         self.read_guarded(&View::new(&*self.parts.blocks, &call.owner), &call.cid, call.bat.as_ref())
     }
 
-    fn read_guarded(&self, view: &View<'_>, cid: &Cid, bat: Option<&BatWithId>) -> Result<Option<Bytes>, Failure> {
+    pub(super) fn read_guarded(
+        &self,
+        view: &View<'_>,
+        cid: &Cid,
+        bat: Option<&BatWithId>,
+    ) -> Result<Option<Bytes>, Failure> {
         let Some(block) = view.get(cid)? else { return Ok(None) };
         if cid.identity_content().is_none() {
             // What cannot be read as guarded or open is given to nobody.

@@ -88,6 +88,11 @@ impl Node {
         self.send("POST", &request.target(), &self.host(), &[], &request.body)
     }
 
+    /// Where its gateway listens.
+    pub fn gateway(&self) -> SocketAddr {
+        self.daemon.as_ref().unwrap().gateway().expect("the test asked for a gateway")
+    }
+
     /// The node's service.
     pub fn service(&self) -> &Arc<pyrgos::service::Service> {
         self.daemon.as_ref().unwrap().service()
