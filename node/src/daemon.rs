@@ -133,7 +133,11 @@ impl Daemon {
         let mut gateway = None;
         if let Some(listen) = config.gateway_listen {
             let (listener, address) = bind(listen).await?;
-            let router = http::gateway::router(service.clone(), Hosts::new(address, &config.gateway_hosts, &[]));
+            let router = http::gateway::router(
+                service.clone(),
+                Hosts::new(address, &config.gateway_hosts, &[]),
+                http::gateway::Limits::default(),
+            );
             tasks.push(tokio::spawn(http::server::serve(listener, router, stop.subscribe())));
             gateway = Some(address);
         }

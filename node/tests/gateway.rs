@@ -5,9 +5,15 @@
 mod client_runtime;
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
 use bytes::Bytes;
 use client_runtime::{Seeded, now, runtime};
 use futures_util::FutureExt;
+use pyrgos::http::gateway::Limits;
+use pyrgos::http::{self, Hosts};
 use pyrgos_protocol::api::mutable::{GetPointer, SetPointer};
 use pyrgos_protocol::api::storage::GetBlock;
 use pyrgos_protocol::api::{Request, Response, Transport, TransportError};
@@ -25,6 +31,7 @@ use pyrgos_protocol::merkle::pointer::PointerUpdate;
 use pyrgos_protocol::merkle::public::PublicFiles;
 use pyrgos_protocol::merkle::writer_data::WriterData;
 use pyrgos_protocol::names::Username;
+use pyrgos_store::Blocks;
 use support::account::{put, signer};
 use support::{Answer, Node};
 
@@ -269,6 +276,65 @@ fn nothing_is_served_that_was_not_published() {
     assert_eq!(get(&node, file).status, 200);
     keys.publish(&node, None);
     assert_eq!(get(&node, file).status, 404, "taken back");
+}
+
+/// Asks a gateway and gives the connection, of which nothing was read yet.
+fn begin(gateway: SocketAddr, target: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+}
+
+#[test]
+fn readers_that_take_nothing_hold_a_bounded_number_of_files() {
+    let node = start();
+    let (session, _) = with_site(&node);
+    let long = content(4 * CHUNK_SIZE as usize);
+    upload(&session, "/alice/plain/long.mp4", &long);
+    let target = "/public/alice/all/plain/long.mp4";
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let gateway = listener.local_addr().unwrap();
+    let limits = Limits { files_of_proxy: 2, wait: Duration::from_millis(50), ..Limits::default() };
+    let router = http::gateway::router(node.service().clone(), Hosts::new(gateway, &[], &[]), limits);
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    runtime.spawn(http::server::serve(listener, router, stopped));
+
+    let mut slow: Vec<TcpStream> = (0..2).map(|_| begin(gateway, target)).collect();
+    // Their first bytes are here, so they have taken their places.
+    for stream in &mut slow {
+        let mut head = [0; 15];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+    }
+    let ask = || support::send(gateway, "GET", "/public/alice/all/plain/empty", &gateway.to_string(), &[], b"");
+    let refused = ask();
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")));
+    // Who reads gets all of it, and then the place is free again.
+    let mut rest = Vec::new();
+    slow.remove(0).read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(&long));
+    let answered = (0..100).any(|_| ask().status == 200);
+    assert!(answered, "the place of a finished file stays taken");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_never_taken_for_a_whole_one() {
+    let node = start();
+    let (session, keys) = with_site(&node);
+    let long = content(2 * CHUNK_SIZE as usize);
+    upload(&session, "/alice/plain/long.mp4", &long);
+    let entries = node.store.list(&keys.owner, None, 10_000).unwrap();
+    let raws: Vec<Cid> = entries.into_iter().map(|entry| entry.cid).filter(|cid| cid.codec() == Codec::Raw).collect();
+    assert!(raws.len() >= 10, "{} fragments", raws.len());
+    node.store.delete(&keys.owner, &raws).unwrap();
+    let mut answer = Vec::new();
+    let outcome = begin(node.gateway(), "/public/alice/all/plain/long.mp4").read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.contains(&format!("content-length: {}", long.len())), "{text}");
+    assert!(outcome.is_err() || answer.len() < CHUNK_SIZE as usize, "{} bytes", answer.len());
+    assert_eq!(get(&node, "/public/alice/all/site/index.html").status, 200, "the gateway goes on");
 }
 
 /// The node's own door sends to a viewer, and shows nothing itself.

@@ -277,14 +277,29 @@ fn recorded_sessions_get_the_recorded_answers() {
         config.admins = vec!["w2".to_owned()];
         // File 5 is older than the files before it, and a clock that jumps looks like a rush.
         config.max_daily_signups = u32::MAX;
+        config.gateway_listen = Some("127.0.0.1:0".parse().unwrap());
     });
     let mut transactions = BTreeMap::new();
     for (file, recorded) in files {
         let tally = replay(&node, file, &mut transactions);
+        if file == "04-exchanges-3-social-links" {
+            check_published(&node);
+        }
         assert_eq!(tally.recorded, recorded);
         assert!(tally.unexplained.is_empty(), "without a known cause:\n{}", tally.unexplained.join("\n"));
         assert_eq!(tally.recorded, tally.sent + tally.left_out.len());
         let differing: usize = tally.differences.values().map(Vec::len).sum();
         assert_eq!(tally.sent, tally.equal + differing);
     }
+}
+
+/// A file that the recorded client published comes out of the gateway in the clear.
+fn check_published(node: &Node) {
+    let gateway = node.gateway();
+    let host = format!("localhost:{}", gateway.port());
+    let get = |target: &str| support::send(gateway, "GET", target, &host, &[], b"");
+    let answer = get("/public/carol/hello.txt");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    assert_eq!(String::from_utf8(answer.body).unwrap(), "hello from the http api recording\n");
+    assert_eq!(get("/public/dave/hello.txt").status, 404);
 }

@@ -34,15 +34,26 @@ pub(super) use pages::segments;
 use pages::{listing, message, redirect};
 use range::{Wanted, wanted};
 
-/// Files in work at once, for each group of addresses and for this computer, from where a proxy may ask for many.
-const FILES_OF_GROUP: usize = 3;
-const FILES_OF_PROXY: usize = 16;
-
 /// Groups of addresses: who wants to keep everybody else waiting needs addresses in all of them.
 const GROUPS: usize = 8;
 
-/// Longest time that a request waits for others to end.
-const WAIT: Duration = Duration::from_secs(10);
+/// How much a gateway does at once. Each file in work takes up to three times 5 MiB while a chunk is decrypted, and 5 MiB
+/// while it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Files in work for each of the eight groups into which addresses fall.
+    pub files_of_group: usize,
+    /// Files in work for this computer, from where a proxy may ask for many.
+    pub files_of_proxy: usize,
+    /// Longest time that a request waits for others to end.
+    pub wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { files_of_group: 3, files_of_proxy: 16, wait: Duration::from_secs(10) }
+    }
+}
 
 /// See the module. Images, styles, fonts and media of the same gateway are shown; everything else is not.
 const POLICY: &str = "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; \
@@ -55,17 +66,19 @@ struct Gateway {
     hosts: Arc<Hosts>,
     groups: Arc<[Arc<Semaphore>; GROUPS]>,
     proxy: Arc<Semaphore>,
+    wait: Duration,
     group_of: RandomState,
 }
 
 /// The gateway over a service, for requests to these hosts.
-pub fn router(service: Arc<Service>, hosts: Hosts) -> Router {
-    let groups = std::array::from_fn(|_| Arc::new(Semaphore::new(FILES_OF_GROUP)));
+pub fn router(service: Arc<Service>, hosts: Hosts, limits: Limits) -> Router {
+    let groups = std::array::from_fn(|_| Arc::new(Semaphore::new(limits.files_of_group)));
     let gateway = Gateway {
         service,
         hosts: Arc::new(hosts),
         groups: Arc::new(groups),
-        proxy: Arc::new(Semaphore::new(FILES_OF_PROXY)),
+        proxy: Arc::new(Semaphore::new(limits.files_of_proxy)),
+        wait: limits.wait,
         group_of: RandomState::new(),
     };
     Router::new().fallback(answer).with_state(gateway)
@@ -139,7 +152,7 @@ impl Gateway {
             }
             _ => &self.proxy,
         };
-        tokio::time::timeout(WAIT, semaphore.clone().acquire_owned()).await.ok()?.ok()
+        tokio::time::timeout(self.wait, semaphore.clone().acquire_owned()).await.ok()?.ok()
     }
 }
 
