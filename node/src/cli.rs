@@ -12,6 +12,7 @@ pub mod output;
 pub mod progress;
 pub mod secret;
 pub mod session;
+pub mod target;
 mod token;
 pub mod transfer;
 

@@ -130,6 +130,7 @@ fn small_blocks_fill_the_disk() {
 
 #[test]
 fn a_reserve_keeps_the_records_working() {
-    runs_full_and_recovers(8 << 20, 300_000);
-    runs_full_and_recovers(8 << 20, 30_000);
+    // More than all that the database may still have to write of what it has in memory.
+    runs_full_and_recovers(16 << 20, 300_000);
+    runs_full_and_recovers(16 << 20, 30_000);
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::failure::{Failure, Kind};
 use super::output::human_size;
 use super::secret::{self, NewPasswordSource, PasswordSource};
-use super::session::{Global, Unlocked, agent, fail, sealed, session_name, username};
+use super::session::{Global, Unlocked, agent, fail, sealed, session_name, state_of, username};
 use crate::agent::message::Selector;
 use crate::native::NativeRuntime;
 
@@ -101,7 +101,19 @@ pub async fn log_in(global: &Global, args: LoginArgs) -> Result<(), Failure> {
         .map_err(|error| factor.explain(error))?;
     drop(password);
     let idle = Duration::from_secs(args.idle_secs.max(1));
-    agent().keep(session_name(&transport, &name), sealed(&session.state()), idle)?;
+    let agent = agent();
+    let session_name = session_name(&transport, &name);
+    let mut state = session.state();
+    // A session that is held already has seen pointers too: a server that went back before this login is noticed.
+    let selector =
+        Selector { server: Some(session_name.server.clone()), username: Some(session_name.username.clone()) };
+    if let Some(held) = agent.fetch(selector)?.and_then(|(_, held)| state_of(&held)) {
+        if let Some(writer) = state.is_behind(&held) {
+            return Err(fail(ClientError::OldPointer { writer, seen: None, found: None }));
+        }
+        state.absorb(&held);
+    }
+    agent.keep(session_name, sealed(&state), idle)?;
     global.output().line(
         format!("logged in as {} on {}", name.as_str(), transport.address()),
         &json!({ "username": name.as_str(), "identity": session.identity().to_string(), "server": transport.address() }),

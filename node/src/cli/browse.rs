@@ -55,7 +55,7 @@ pub async fn list(global: &Global, args: LsArgs) -> Result<(), Failure> {
             continue;
         }
         if paths.len() > 1 && !output.json {
-            println!("{}{}:", if n > 0 { "\n" } else { "" }, printable(&path.to_string()));
+            output.line(format!("{}{}:", if n > 0 { "\n" } else { "" }, printable(&path.to_string())), &());
         }
         let entries = unlocked.session.list(&path).await.map_err(fail)?;
         let shown: Vec<Entry> = entries.into_iter().filter(|entry| args.all || !entry.is_hidden).collect();

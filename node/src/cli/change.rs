@@ -8,6 +8,7 @@ use super::failure::{Failure, Kind};
 use super::output::defused;
 use super::progress::Transfer;
 use super::session::{Global, Unlocked, fail};
+use super::target::{Target, require_distinct};
 
 /// Make folders
 #[derive(Args, Debug)]
@@ -75,29 +76,40 @@ pub async fn make_folders(global: &Global, args: MkdirArgs) -> Result<(), Failur
     unlocked.close()
 }
 
-/// Removes files or folders.
+/// Removes files or folders. One that cannot be removed does not keep the others.
 pub async fn remove(global: &Global, args: RmArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
+    let mut failures = Vec::new();
     for text in &args.paths {
-        let path = unlocked.path(text)?;
-        if !args.recursive {
-            match unlocked.session.stat(&path).await {
-                Ok(entry) if entry.is_directory => {
-                    return Err(Failure::new(Kind::Usage, format!("{}: this is a folder", defused(text)))
-                        .hint("remove it with everything below it by `rm -r`"));
-                }
-                Err(ClientError::NotFound { .. }) if args.force => continue,
-                Err(error) => return Err(fail(error)),
-                Ok(_) => {}
-            }
+        match remove_one(&unlocked, &args, text).await {
+            Ok(Some(path)) => done(global, "removed", &path),
+            Ok(None) => {}
+            // No other will fare better.
+            Err(failure) if failure.kind == Kind::Unreachable => return Err(failure),
+            Err(failure) => failures.push(failure),
         }
-        match unlocked.session.remove(&path, args.recursive).await {
-            Err(ClientError::NotFound { .. }) if args.force => continue,
-            removed => removed.map_err(fail)?,
-        }
-        done(global, "removed", &path);
     }
-    unlocked.close()
+    unlocked.close()?;
+    Failure::all_or(failures)
+}
+
+async fn remove_one(unlocked: &Unlocked, args: &RmArgs, text: &str) -> Result<Option<RemotePath>, Failure> {
+    let path = unlocked.path(text)?;
+    let removed = match args.recursive {
+        true => unlocked.session.remove(&path, true).await,
+        false => match unlocked.session.stat(&path).await {
+            Ok(entry) if entry.is_directory => {
+                return Err(Failure::new(Kind::Usage, format!("{}: this is a folder", defused(text)))
+                    .hint("remove it with everything below it by `rm -r`"));
+            }
+            Ok(_) => unlocked.session.remove(&path, false).await,
+            Err(error) => Err(error),
+        },
+    };
+    match removed {
+        Err(ClientError::NotFound { .. }) if args.force => Ok(None),
+        removed => removed.map(|()| Some(path)).map_err(fail),
+    }
 }
 
 /// Moves files or folders.
@@ -139,24 +151,16 @@ fn done(global: &Global, verb: &str, path: &RemotePath) {
     }
 }
 
-/// Where each source goes: into the last path if that is a folder, else that is the new path itself, as with `cp`.
+/// Each source with the path that it gets.
 async fn targets(unlocked: &Unlocked, paths: &[String]) -> Result<Vec<(RemotePath, RemotePath)>, Failure> {
     let Some((last, sources)) = paths.split_last() else { return Ok(Vec::new()) };
-    let target = unlocked.path(last)?;
-    let is_folder = match unlocked.session.stat(&target).await {
-        Ok(entry) => entry.is_directory,
-        Err(ClientError::NotFound { .. }) if !last.ends_with('/') && sources.len() == 1 => false,
-        Err(error) => return Err(fail(error)),
-    };
-    if !is_folder && sources.len() > 1 {
-        return Err(Failure::new(Kind::Usage, format!("{}: this is no folder", defused(last))));
-    }
-    sources
-        .iter()
-        .map(|source| {
-            let source = unlocked.path(source)?;
-            let target = if is_folder { target.join(source.name().clone()) } else { target.clone() };
-            Ok((source, target))
-        })
-        .collect()
+    let target = Target::find(unlocked, last, sources.len()).await?;
+    let pairs = sources.iter().map(|source| {
+        let source = unlocked.path(source)?;
+        let to = target.of(source.name().clone());
+        Ok((source, to))
+    });
+    let pairs = pairs.collect::<Result<Vec<_>, Failure>>()?;
+    require_distinct(pairs.iter().map(|(_, to)| to))?;
+    Ok(pairs)
 }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::output::defused;
+
 /// What kind of failure it is. Each has its exit code, which stays what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -84,15 +86,23 @@ impl Failure {
         self
     }
 
-    /// Prints the failure to standard error and gives the exit code.
+    /// Ends a command that went on after failures: all but the last are told here, the last is its outcome.
+    pub fn all_or(mut failures: Vec<Failure>) -> Result<(), Failure> {
+        let Some(last) = failures.pop() else { return Ok(()) };
+        failures.iter().for_each(|failure| eprintln!("pyrgos: {}", defused(&failure.message)));
+        Err(last)
+    }
+
+    /// Prints the failure to standard error and gives the exit code. Texts of a server are in it: they must not steer the
+    /// terminal.
     pub fn report(&self, json: bool) -> ExitCode {
         if json {
             let text = serde_json::json!({ "error": self, "exit_code": self.kind.code() });
             eprintln!("{text}");
         } else {
-            eprintln!("pyrgos: {}", self.message);
+            eprintln!("pyrgos: {}", defused(&self.message));
             if let Some(hint) = &self.hint {
-                eprintln!("  {hint}");
+                eprintln!("  {}", defused(hint));
             }
         }
         ExitCode::from(self.kind.code())

@@ -79,6 +79,11 @@ pub fn sealed(state: &SessionState) -> Bytes {
     Bytes::from_owner(Zeroizing::new(state.to_bytes()))
 }
 
+/// The state that an agent holds; none if it is of another version.
+pub fn state_of(bytes: &Bytes) -> Option<SessionState> {
+    SessionState::from_cbor(&Value::decode_shared(bytes).ok()?).ok()
+}
+
 /// A session that a command works with.
 pub struct Unlocked {
     /// The session.
@@ -92,18 +97,30 @@ impl Unlocked {
         let Some((name, bytes)) = agent().fetch(global.selector()?)? else {
             return Err(Failure::new(Kind::Login, "not logged in").hint("log in with `pyrgos login NAME`"));
         };
-        let malformed = |_| Failure::new(Kind::Login, "the agent's session is of another version").hint("log in again");
-        let value = Value::decode_shared(&bytes).map_err(malformed)?;
-        let state = SessionState::from_cbor(&value).map_err(malformed)?;
+        let state = state_of(&bytes).ok_or_else(|| {
+            Failure::new(Kind::Login, "the agent's session is of another version").hint("log in again")
+        })?;
         let transport = connect(&name.server)?;
         let session = Session::resume(transport, NativeRuntime, Settings::default(), state).await.map_err(fail)?;
         Ok(Unlocked { session, name })
     }
 
-    /// Gives what the session learned back to the agent: the newest pointers, by which later commands notice a server
-    /// that goes back in time.
+    /// Ends the command's work with the session.
     pub fn close(self) -> Result<(), Failure> {
-        Ok(agent().update(self.name, sealed(&self.session.state()))?)
+        self.remember()
+    }
+
+    /// Gives what the session learned back to the agent: the newest pointers, by which later commands notice a server
+    /// that goes back in time. Another command may have learned more meanwhile, which stays.
+    fn remember(&self) -> Result<(), Failure> {
+        let mut state = self.session.state();
+        let selector = Selector { server: Some(self.name.server.clone()), username: Some(self.name.username.clone()) };
+        if let Some((_, held)) = agent().fetch(selector)?
+            && let Some(held) = state_of(&held)
+        {
+            state.absorb(&held);
+        }
+        Ok(agent().update(self.name.clone(), sealed(&state))?)
     }
 
     /// Base URL of the server.
@@ -126,6 +143,14 @@ impl Unlocked {
         absolute.parse().map_err(|error: pyrgos_protocol::client::PathError| {
             Failure::new(Kind::Usage, format!("`{}`: {error}", defused(text)))
         })
+    }
+}
+
+impl Drop for Unlocked {
+    fn drop(&mut self) {
+        // Commands that fail have learned something too. After `close` this changes nothing; without an agent there is
+        // nobody to tell.
+        let _ = self.remember();
     }
 }
 

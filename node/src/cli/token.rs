@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::failure::{Failure, Kind};
 use super::node::NodeArguments;
+use super::output::Output;
 use crate::control::{self, Order, Reply};
 use crate::daemon;
 use crate::service::clock::{SystemClock, SystemEntropy};
@@ -18,11 +19,7 @@ pub(super) enum TokenCommand {
 pub(super) fn run(command: TokenCommand, json: bool) -> Result<(), Failure> {
     let TokenCommand::Create(arguments) = command;
     let token = create(&arguments.config()?)?;
-    if json {
-        println!("{}", serde_json::json!({ "token": token }));
-    } else {
-        println!("{token}");
-    }
+    Output { json, quiet: false }.line(&token, &serde_json::json!({ "token": token }));
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use super::failure::{Failure, Kind};
 use super::output::{Output, defused, human_size};
 use super::progress::Transfer;
 use super::session::{Global, NativeSession, Unlocked, fail};
+use super::target::{Target, require_distinct};
 use crate::native::files::{LocalSink, LocalSource, StreamSink};
 use crate::native::{HttpTransport, NativeRuntime};
 
@@ -24,8 +25,7 @@ const FILES_AT_ONCE: usize = 8;
 
 /// Store local files or folders
 ///
-/// A file that is there already is replaced; whoever it is shared with keeps access. An interrupted upload of a large
-/// file goes on where it stopped when the same command is given again.
+/// A file that is there already is replaced; whoever it is shared with keeps access.
 #[derive(Args, Debug)]
 pub struct PutArgs {
     /// What to store (`-`: standard input), and last the new path or the folder to put it into
@@ -37,6 +37,9 @@ pub struct PutArgs {
     /// Leave files alone that are there already
     #[arg(short, long)]
     no_clobber: bool,
+    /// Go on with interrupted uploads of large files: only if the local files have not changed since
+    #[arg(long)]
+    resume: bool,
 }
 
 /// Fetch files or folders
@@ -72,39 +75,38 @@ pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
     let output = global.output();
     let Some((last, sources)) = args.paths.split_last() else { return Ok(()) };
     let last = last.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the remote path is not UTF-8"))?;
-    let target = unlocked.path(last)?;
-    let is_folder = match unlocked.session.stat(&target).await {
-        Ok(entry) => entry.is_directory,
-        Err(ClientError::NotFound { .. }) if !last.ends_with('/') && sources.len() == 1 => false,
-        Err(error) => return Err(fail(error)),
-    };
-    if !is_folder && sources.len() > 1 {
-        return Err(Failure::new(Kind::Usage, format!("{}: this is no folder", defused(last))));
+    let target = Target::find(&unlocked, last, sources.len()).await?;
+    let mut placed = Vec::new();
+    for source in sources {
+        placed.push(if source == Path::new("-") { target.path.clone() } else { target.of(remote_name(source)?) });
     }
+    require_distinct(&placed)?;
     let mut upload = Upload {
         batch: unlocked.session.batch(),
         transfer: Transfer::new(output, "put", total(sources, args.recursive)),
         if_exists: if args.no_clobber { IfExists::Skip } else { IfExists::Replace },
+        resume: args.resume,
         skipped: Vec::new(),
     };
-    for source in sources {
-        if source == Path::new("-") {
-            upload.standard_input(&target, is_folder).await?;
-            continue;
-        }
-        let to = if is_folder { target.join(remote_name(source)?) } else { target.clone() };
-        let metadata = fs::metadata(source).map_err(|error| local(source, &error))?;
-        match (metadata.is_dir(), args.recursive) {
-            (true, true) => upload.folder(source, &to).await?,
-            (true, false) => {
-                return Err(Failure::new(Kind::Usage, format!("{}: this is a folder", source.display()))
-                    .hint("store it with everything below it by `put -r`"));
+    let mut stopped = None;
+    for (source, to) in sources.iter().zip(&placed) {
+        match upload.source(source, to, target.is_folder, args.recursive).await {
+            // The others can be stored all the same.
+            Err(failure) if matches!(failure.kind, Kind::Local | Kind::Usage) => upload.skipped.push(failure),
+            Err(failure) => {
+                stopped = Some(failure);
+                break;
             }
-            (false, _) => upload.file(source, &to).await?,
+            Ok(()) => {}
         }
     }
+    // Whatever stopped it: what was accepted before is stored.
     let Upload { batch, transfer, skipped, .. } = upload;
-    let count = batch.finish().await.map_err(fail)?;
+    let finished = batch.finish().await.map_err(fail);
+    let count = match stopped {
+        Some(failure) => return Err(failure),
+        None => finished?,
+    };
     transfer.finish();
     if output.json {
         output.line("", &json!({ "stored_files": count.files, "left_alone": count.skipped, "failed": skipped.len() }));
@@ -113,32 +115,44 @@ pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
         output.note(format!("{} files stored{left}", count.files));
     }
     unlocked.close()?;
-    all_or(skipped)
-}
-
-/// A folder's parts that could not be read do not keep the rest from being stored, but the command fails in the end.
-fn all_or(mut skipped: Vec<Failure>) -> Result<(), Failure> {
-    match skipped.len() {
-        0 => Ok(()),
-        1 => Err(skipped.remove(0)),
-        count => {
-            let last = skipped.remove(count - 1);
-            skipped.iter().for_each(|failure| eprintln!("pyrgos: {}", failure.message));
-            Err(last)
-        }
-    }
+    Failure::all_or(skipped)
 }
 
 struct Upload<'s> {
     batch: NativeBatch<'s>,
     transfer: Transfer,
     if_exists: IfExists,
+    resume: bool,
     skipped: Vec<Failure>,
 }
 
 impl Upload<'_> {
     fn options(&self, modified: Option<Timestamp>) -> UploadOptions {
-        UploadOptions { if_exists: self.if_exists, modified, resume: modified.is_some(), ..UploadOptions::default() }
+        UploadOptions {
+            if_exists: self.if_exists,
+            modified,
+            resume: self.resume && modified.is_some(),
+            ..UploadOptions::default()
+        }
+    }
+
+    async fn source(
+        &mut self,
+        source: &Path,
+        to: &RemotePath,
+        into_folder: bool,
+        recursive: bool,
+    ) -> Result<(), Failure> {
+        if source == Path::new("-") {
+            return self.standard_input(to, into_folder).await;
+        }
+        let metadata = fs::metadata(source).map_err(|error| local(source, &error))?;
+        match (metadata.is_dir(), recursive) {
+            (true, true) => self.folder(source, to).await,
+            (true, false) => Err(Failure::new(Kind::Usage, format!("{}: this is a folder", source.display()))
+                .hint("store it with everything below it by `put -r`")),
+            (false, _) => self.file(source, to).await,
+        }
     }
 
     async fn standard_input(&mut self, target: &RemotePath, is_folder: bool) -> Result<(), Failure> {
@@ -327,6 +341,13 @@ impl Download<'_> {
         }
         let entry = file.entry();
         transfer.at(entry.name.as_str());
+        // Through a link to what it means, as `cp` does.
+        let resolved = fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
+        let to = resolved.as_path();
+        if fs::metadata(to).is_ok_and(|there| !there.is_file()) {
+            return Err(Failure::new(Kind::Local, format!("{}: this is no regular file", to.display()))
+                .hint("write the content there by `pyrgos cat`"));
+        }
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut sink = LocalSink::beside(folder).map_err(|error| local(to, &error))?;
         match file.download(None, &mut sink, transfer).await {

@@ -17,11 +17,13 @@ pub struct LocalSource<R> {
 }
 
 impl LocalSource<File> {
-    /// A regular file, whose size is known.
+    /// A file; the size of a regular one is known.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        Ok(LocalSource { reader: Some(file), size: Some(size) })
+        let metadata = file.metadata()?;
+        // Pipes, devices and the files of `/proc` announce no size, or zero.
+        let size = (metadata.is_file() && metadata.len() > 0).then_some(metadata.len());
+        Ok(LocalSource { reader: Some(file), size })
     }
 }
 
@@ -72,6 +74,9 @@ impl LocalSink {
     /// Puts the whole file at its destination, with the time of its last change (seconds and nanoseconds since 1970).
     pub fn finish(mut self, destination: &Path, modified: (i64, u32)) -> io::Result<()> {
         let Some(file) = self.file.take() else { return Err(io::ErrorKind::NotFound.into()) };
+        if let Ok(replaced) = std::fs::metadata(destination) {
+            file.as_file().set_permissions(replaced.permissions())?;
+        }
         if let Some(time) = system_time(modified) {
             // A file system that cannot hold the time still holds the content.
             let _ = file.as_file().set_modified(time);

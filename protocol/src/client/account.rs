@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::error::ClientError;
+use super::error::{ClientError, ErrorKind};
 use super::first_login::furnish;
 use super::keys::SessionKeys;
 use super::network::{Network, Repeat};
@@ -123,6 +123,9 @@ async fn fetch_login<T: Transport, R: Runtime>(
             Err(CallError::Api(ApiError::Refused { message, .. })) if message.contains("Incorrect") => {
                 return Err(ClientError::WrongPassword);
             }
+            Err(CallError::Api(ApiError::Refused { .. })) if call.answer.is_some() => {
+                return Err(ClientError::SecondFactor);
+            }
             Err(error) => return Err(ClientError::of_call(GetLogin::PATH, error)),
         }
     }
@@ -155,7 +158,9 @@ async fn unlock<T: Transport, R: Runtime>(
     };
     let entry_points = sealed.decrypt(&derived.root).map_err(|error| match error {
         CipherError::Decode(source) => ClientError::Damaged { what: "the login data", source },
-        _ => ClientError::WrongPassword,
+        _ if legacy.is_some() => ClientError::WrongPassword,
+        // The node has compared the login key, and it comes from the same derivation as the key that fails here.
+        _ => ClientError::ForgedLogin,
     })?;
     // The password itself gives the identity of old accounts (`spec/01` §4.7).
     let pair = match (&legacy, &entry_points.identity) {
@@ -210,7 +215,12 @@ impl<T: Transport, R: Runtime> Session<T, R> {
             mirror_bat: None,
         };
         keys.mirror_bat = Some(mirror_bat(&network, &keys).await?);
-        renew_claim(&network, &keys, &identity.chain).await?;
+        match renew_claim(&network, &keys, &identity.chain).await {
+            // Nobody enforces the end of a claim (`spec/06` §1.6), and the next login tries again: a node that does not
+            // renew now must not keep anybody from their files.
+            Err(error) if error.kind() != ErrorKind::Untrustworthy => {}
+            renewed => renewed?,
+        }
         let session = Session::new(network, keys);
         furnish(session.core()).await?;
         Ok(session)
@@ -231,6 +241,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         if old == new {
             return Err(ClientError::UnfitPassword("the new password is the old one"));
         }
+        super::sign_up::check_length(new)?;
         let network = &self.core().network;
         let username = self.username();
         let unlocked = unlock(network, username, old, second_factor).await?;

@@ -3,6 +3,8 @@
 //! Files are encrypted as they are given and published in groups, so that the number of round trips grows with the bytes
 //! and not with the files. When another device wins a race, the whole group is applied again to what it left.
 
+use std::collections::BTreeMap;
+
 use super::commit::Transaction;
 use super::content::ContentSource;
 use super::core::Core;
@@ -16,6 +18,7 @@ use super::seal::{SealedContent, mime_type, read_chunk};
 use super::upload::{Sealing, UploadOptions, seal_file, split, upload};
 use super::view::View;
 use crate::api::Transport;
+use crate::cryptree::name::FileName;
 use crate::keys::SymmetricKey;
 use crate::merkle::bat::BatId;
 
@@ -79,6 +82,15 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
             self.tally(upload(self.core, path, source, options, progress).await?);
             return Ok(());
         }
+        if options.if_exists != IfExists::Replace && self.is_there(path).await? {
+            return match options.if_exists {
+                IfExists::Skip => {
+                    self.tally(false);
+                    Ok(())
+                }
+                _ => Err(ClientError::Exists { path: path.clone() }),
+            };
+        }
         if self.transaction.is_none() {
             self.transaction = Some(Transaction::new(self.core));
         }
@@ -100,6 +112,18 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
         self.pending_bytes += size;
         self.edits.push(Edit::File { path: path.clone(), meta, content, if_exists: options.if_exists });
         self.flush_if_full().await
+    }
+
+    /// Whether the state that this batch starts from has an entry at a path: reason enough not to encrypt and send what
+    /// would then be dropped. What counts is what is there when the group is published.
+    async fn is_there(&mut self, path: &RemotePath) -> Result<bool, ClientError> {
+        let (parent_path, name) = split(path)?;
+        match self.view.resolve_directory(&parent_path).await {
+            Ok(parent) => Ok(self.view.directory(&parent).await?.entry(&name).is_some()),
+            // It may be one that this batch is going to make.
+            Err(ClientError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Publishes what is left and tells what was stored.
@@ -175,6 +199,7 @@ async fn apply<T: Transport, R: Runtime>(
     edits: &[Edit],
 ) -> Result<BatchCount, ClientError> {
     let mut count = BatchCount::default();
+    look_ahead(view, edits).await?;
     for edit in edits {
         match edit {
             Edit::Directory { path, is_hidden } => {
@@ -193,6 +218,33 @@ async fn apply<T: Transport, R: Runtime>(
     }
     view.commit(transaction).await?;
     Ok(count)
+}
+
+/// Looks up the files that the edits will replace, those of one directory together; what comes is in the cache when each
+/// edit asks for it.
+async fn look_ahead<T: Transport, R: Runtime>(view: &mut View<'_, T, R>, edits: &[Edit]) -> Result<(), ClientError> {
+    let mut names: BTreeMap<RemotePath, Vec<FileName>> = BTreeMap::new();
+    for edit in edits {
+        if let Edit::File { path, .. } = edit {
+            let (parent, name) = split(path)?;
+            names.entry(parent).or_default().push(name);
+        }
+    }
+    for (parent, names) in names {
+        let parent = match view.resolve_directory(&parent).await {
+            Ok(parent) => parent,
+            // An edit makes it, or fails with this error.
+            Err(ClientError::NotFound { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        let directory = view.directory(&parent).await?;
+        let entries = names.iter().filter_map(|name| directory.entry(name));
+        let reached = entries.map(|entry| directory.item.child(&entry.cap)).collect::<Result<Vec<_>, _>>()?;
+        if reached.len() > 1 {
+            view.open_targets(&reached).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The directory of a path, made with those above it where they are absent.

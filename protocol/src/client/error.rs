@@ -203,6 +203,9 @@ pub enum ClientError {
     /// The login data hold another identity than the one that owns the name.
     #[error("the login data belong to another identity than the username")]
     ForeignIdentity,
+    /// Login data that the key which the node accepted does not open.
+    #[error("the login data do not open with the key that the server accepted for them: damaged or exchanged")]
+    ForgedLogin,
     /// Derivation parameters that would exhaust this machine, or make the password easy to guess.
     #[error("the server asks for unfit password derivation parameters: {0}")]
     UnfitDerivation(String),
@@ -277,6 +280,7 @@ impl ClientError {
             | E::ForeignWriterData { .. }
             | E::ForgedClaim
             | E::ForeignIdentity
+            | E::ForgedLogin
             | E::UnfitDerivation(_) => ErrorKind::Untrustworthy,
             E::Damaged { .. } | E::WrongKey(_) | E::Inconsistent(_) => ErrorKind::Damaged,
             E::Local(_) | E::SourceChanged { .. } | E::Crypto(_) => ErrorKind::Local,

@@ -8,7 +8,11 @@ use crate::cryptree::capability::AbsoluteCapability;
 use crate::encoding::{DecodeError, FromCbor, Map, ToCbor, Value};
 use crate::keys::{BoxingKeyPair, Owner, SigningPrivateKeyAndPublicHash, Writer};
 use crate::merkle::bat::BatWithId;
+use crate::merkle::pointer::PointerUpdate;
 use crate::names::Username;
+
+/// Bytes in front of the pointer in its signed form.
+const SIGNATURE_LEN: usize = 64;
 
 /// What a session holds in memory. Wiped when dropped; `Debug` shows the username only.
 #[derive(Clone)]
@@ -71,6 +75,37 @@ impl SessionState {
     pub fn username(&self) -> &Username {
         &self.keys.username
     }
+
+    /// A writer of whom another session of the same account has seen a later pointer than this one: a node that answered
+    /// this session has gone back in time.
+    pub fn is_behind(&self, other: &SessionState) -> Option<Writer> {
+        let mine = |writer: &Writer| self.pointers.iter().find(|(known, _)| known == writer);
+        let others = other.pointers.iter().filter(|_| self.keys.owner == other.keys.owner);
+        let behind = others.filter_map(|(writer, theirs)| {
+            let (_, mine) = mine(writer)?;
+            (sequence(mine) < sequence(theirs)).then(|| writer.clone())
+        });
+        behind.into_iter().next()
+    }
+
+    /// Takes over what another session of the same account has seen later.
+    pub fn absorb(&mut self, other: &SessionState) {
+        if self.keys.owner != other.keys.owner {
+            return;
+        }
+        for (writer, theirs) in &other.pointers {
+            match self.pointers.iter_mut().find(|(known, _)| known == writer) {
+                Some((_, mine)) if sequence(mine) < sequence(theirs) => *mine = theirs.clone(),
+                Some(_) => {}
+                None => self.pointers.push((writer.clone(), theirs.clone())),
+            }
+        }
+    }
+}
+
+/// The sequence of a signed pointer that was verified when it was remembered.
+fn sequence(signed: &Bytes) -> Option<i64> {
+    PointerUpdate::from_bytes(signed.get(SIGNATURE_LEN..)?).ok()?.sequence()
 }
 
 impl fmt::Debug for SessionState {

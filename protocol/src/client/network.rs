@@ -151,9 +151,22 @@ impl<T: Transport, R: Runtime> Network<T, R> {
     /// The current pointer of a writer, checked against its key and against what was seen before.
     pub(crate) async fn pointer(&self, owner: &Owner, writer: &Writer) -> Result<Option<PointerUpdate>, ClientError> {
         let call = GetPointer { owner: owner.clone(), writer: writer.clone() };
+        let asked_at = self.newest(writer);
         let signed = self.call(Repeat::Safely, &call).await?.unwrap_or_default();
         let key = self.signing_key(owner, writer).await?;
-        self.observe(writer, &key, &signed)
+        let observed = self.observe(writer, &key, &signed);
+        let sequence = |update: &Option<PointerUpdate>| update.as_ref().and_then(PointerUpdate::sequence);
+        match observed {
+            // Another call of this session has learned of a newer one while this answer was on its way: an honest node
+            // said what was true when it was asked.
+            Err(ClientError::OldPointer { found, .. }) if found >= sequence(&asked_at) => Ok(self.newest(writer)),
+            Err(ClientError::WithheldPointer { .. }) if asked_at.is_none() => Ok(self.newest(writer)),
+            observed => observed,
+        }
+    }
+
+    fn newest(&self, writer: &Writer) -> Option<PointerUpdate> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).newest(writer).cloned()
     }
 
     /// Refuses a pointer that is older than one seen before, or another one of the same age, and remembers it.

@@ -34,6 +34,14 @@ use crate::names::{Chain, Date, Username};
 /// The fewest characters of a password.
 const MIN_PASSWORD: usize = 8;
 
+/// Refuses a password that is too short to be chosen now.
+pub(super) fn check_length(password: &Password) -> Result<(), ClientError> {
+    match password.chars().count() < MIN_PASSWORD {
+        true => Err(ClientError::UnfitPassword("the password has fewer than 8 characters")),
+        false => Ok(()),
+    }
+}
+
 /// What a new account is made of.
 pub struct SignUp {
     /// The name.
@@ -50,9 +58,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// [`ClientError::NameTaken`], [`ClientError::SignUpRefused`], [`ClientError::UnfitPassword`].
     pub async fn sign_up(transport: T, runtime: R, settings: Settings, account: SignUp) -> Result<Self, ClientError> {
-        if account.password.chars().count() < MIN_PASSWORD {
-            return Err(ClientError::UnfitPassword("the password has fewer than 8 characters"));
-        }
+        check_length(&account.password)?;
         let network = Network::new(transport, runtime, settings);
         let home = network.call(Repeat::Safely, &GetServerId).await?;
         let runtime = &network.runtime;
