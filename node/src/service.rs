@@ -65,6 +65,9 @@ pub struct Policy {
     pub quota_bytes: u64,
     /// Names of those who may grant space.
     pub admins: Vec<String>,
+    /// Whether a pointer may reach blocks that are not there. Such blocks could be brought later without being counted, so
+    /// this is for replays of recordings that leave blocks out, and no setting of a node.
+    pub allow_gaps: bool,
 }
 
 /// What the service works with.

@@ -480,7 +480,7 @@ fn usage_follows_the_pointers() {
     // A tree of two links to the same block: it counts twice, as existing nodes count.
     let leaf = vec![1; 1000];
     let link = Value::Link(Cid::of_raw(&leaf));
-    let tree = Value::List(vec![link.clone(), link, Value::Link(Cid::of_raw(b"this block does not exist"))]).encode();
+    let tree = Value::List(vec![link.clone(), link]).encode();
     let data =
         WriterData { tree: Some(Cid::of_cbor(&tree)), ..WriterData::new(alice.identity.public_key_hash.clone()) }
             .to_bytes();
@@ -499,6 +499,28 @@ fn usage_follows_the_pointers() {
     alice.move_to(&node, None);
     assert_eq!((usage(false), usage(true)), (0, 0));
     assert_eq!(node.call(&GetQuota { owner: alice.owner(), auth: alice.signed_time(&node) }).unwrap(), 1 << 30);
+}
+
+/// Whoever moves the pointer first and puts the blocks later would have them for nothing.
+#[test]
+fn a_pointer_reaches_only_what_is_there() {
+    let node = Node::usual();
+    let mut alice = Account::create("alice", &node);
+    let leaf = vec![1; 1000];
+    let data = WriterData { tree: Some(Cid::of_raw(&leaf)), ..WriterData::new(alice.identity.public_key_hash.clone()) }
+        .to_bytes();
+    let usage = |alice: &Account| {
+        let call = GetUsage { owner: alice.owner(), local: false, auth: alice.signed_time(&node) };
+        node.call(&call).unwrap()
+    };
+    let before = usage(&alice);
+    node.call(&alice.put(Codec::DagCbor, &[&data])).unwrap();
+    let absent = format!("Block not present on this server: {}", Cid::of_raw(&leaf));
+    refused(node.call(&alice.set_pointer(Some(Cid::of_cbor(&data)))), &absent);
+    assert_eq!(usage(&alice), before);
+    node.call(&alice.put(Codec::Raw, &[&leaf])).unwrap();
+    alice.move_to(&node, Some(Cid::of_cbor(&data)));
+    assert!(usage(&alice) > 1000);
 }
 
 #[test]
@@ -567,9 +589,13 @@ fn one_of_two_racing_commits_wins() {
     for round in 0..5u8 {
         let targets: Vec<Cid> = (0..4u8)
             .map(|device| {
-                let tree = Some(Cid::of_raw(&[round, device]));
-                let data = WriterData { tree, ..WriterData::new(alice.identity.public_key_hash.clone()) }.to_bytes();
-                node.call(&alice.put(Codec::DagCbor, &[&data])).unwrap();
+                let tree = [0x82, round, device];
+                let data = WriterData {
+                    tree: Some(Cid::of_cbor(&tree)),
+                    ..WriterData::new(alice.identity.public_key_hash.clone())
+                };
+                let data = data.to_bytes();
+                node.call(&alice.put(Codec::DagCbor, &[&tree, &data])).unwrap();
                 Cid::of_cbor(&data)
             })
             .collect();

@@ -14,8 +14,8 @@ use pyrgos_store::{Prefix, RecordKey, Records, Table};
 use super::view::{View, run};
 use super::{Failure, Service};
 
-/// Most writers of one account. Each writing space that is shared has one.
-const MAX_WRITERS: usize = 100_000;
+/// Most entries in the trees of owned keys of one account. Each writing space that is shared has one.
+const MAX_OWNED: usize = 10_000;
 
 /// Rows that one scan reads.
 const PAGE: usize = 1000;
@@ -63,7 +63,7 @@ impl Service {
         moved: &HashMap<Writer, Option<Cid>>,
     ) -> Result<HashSet<Writer>, Failure> {
         let state = State { service: self, view, owner, moved };
-        match run(ownership::walk(&state, owner, MAX_WRITERS)) {
+        match run(ownership::walk(&state, owner, MAX_OWNED)) {
             Ok(walk) => Ok(walk.writers.into_iter().collect()),
             Err(OwnershipError::Source(failure) | OwnershipError::Champ(ChampError::Source(failure))) => Err(failure),
             Err(other) => Err(Failure::refused(format!("The owned keys cannot be read: {other}"))),
