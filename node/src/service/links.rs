@@ -93,7 +93,7 @@ impl Service {
         label: LinkLabel,
     ) -> Result<SecretLinkTarget, Failure> {
         let view = View::new(&*self.parts.blocks, owner);
-        let target = pointer.map_or(Ok(None), |pointer| self.target_of(owner, &owner.into(), pointer))?;
+        let target = pointer.map_or(Ok(None), |pointer| target_of(pointer))?;
         let data = target.map_or(Ok(None), |target| view.get(&target))?;
         let links = data.and_then(|data| WriterData::from_bytes(&data).ok()?.links);
         let Some(root) = links else { return Err(Failure::refused("No secret link published!")) };

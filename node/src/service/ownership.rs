@@ -73,14 +73,14 @@ impl Service {
     /// Where a writer's stored pointer points.
     pub(super) fn stored_target(&self, owner: &Owner, writer: &Writer) -> Result<Option<Cid>, Failure> {
         let stored = self.parts.records.read(&RecordKey::pointer(owner, writer))?;
-        stored.map_or(Ok(None), |stored| self.target_of(owner, writer, &stored))
+        stored.map_or(Ok(None), |stored| target_of(&stored))
     }
+}
 
-    pub(super) fn target_of(&self, owner: &Owner, writer: &Writer, stored: &Bytes) -> Result<Option<Cid>, Failure> {
-        let key = self.key_of(owner, writer.clone())?.ok_or(Failure::Damaged("pointer of a writer without key"))?;
-        let update = PointerUpdate::open(&key, stored).map_err(|_| Failure::Damaged("pointer"))?;
-        Ok(update.updated().cloned())
-    }
+/// Where a stored pointer points.
+pub(super) fn target_of(stored: &[u8]) -> Result<Option<Cid>, Failure> {
+    let update = PointerUpdate::open_stored(stored).map_err(|_| Failure::Damaged("pointer"))?;
+    Ok(update.updated().cloned())
 }
 
 /// The state of an account's writers with some pointers already moved.

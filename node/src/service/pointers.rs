@@ -12,7 +12,7 @@ use pyrgos_protocol::merkle::pointer::{
 };
 use pyrgos_store::{Batch, Outcome, Prefix, RecordKey, Records, Table};
 
-use super::ownership::may_own_others;
+use super::ownership::{may_own_others, target_of};
 use super::usage::{Absent, MAX_TREE_BYTES, WriterUsage, count_record, difference, read_count};
 use super::view::View;
 use super::{Failure, Service};
@@ -244,10 +244,7 @@ impl Service {
     ) -> Result<Option<HashSet<Writer>>, Failure> {
         let mut others = false;
         for change in moves {
-            let before = match &change.stored {
-                Some(_) => self.stored_target(owner, &change.writer)?,
-                None => None,
-            };
+            let before = change.stored.as_deref().map_or(Ok(None), target_of)?;
             others = others || may_own_others(view, before.as_ref(), change.target.as_ref())?;
         }
         if !others {
