@@ -11,6 +11,7 @@ use pyrgos_protocol::merkle::champ::Champ;
 use pyrgos_protocol::merkle::writer_data::WriterData;
 use pyrgos_store::{Batch, Prefix, RecordKey, Records, Table};
 
+use super::ownership::target_of;
 use super::storage::not_a_tree;
 use super::view::{View, run};
 use super::{Failure, Service};
