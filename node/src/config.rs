@@ -226,6 +226,7 @@ impl Settings {
             max_daily_signups: self.max_daily_signups.unwrap_or(1_000_000),
             quota_bytes: self.quota.map_or(DEFAULT_QUOTA_BYTES, |Size(bytes)| bytes),
             admins: self.admins.unwrap_or_default(),
+            allow_gaps: false,
         })
     }
 }
@@ -262,6 +263,8 @@ pub struct Config {
     pub quota_bytes: u64,
     /// [`Settings::admins`].
     pub admins: Vec<String>,
+    /// [`Policy::allow_gaps`](crate::service::Policy::allow_gaps): off, and no setting.
+    pub allow_gaps: bool,
 }
 
 #[cfg(test)]

@@ -78,6 +78,7 @@ pub fn service<S: Store + 'static>(
         max_users: config.max_users,
         quota_bytes: config.quota_bytes,
         admins: config.admins.clone(),
+        allow_gaps: config.allow_gaps,
     };
     Service::new(Parts { blocks: store.clone(), records: store, names: Arc::new(names), clock, entropy }, policy)
 }

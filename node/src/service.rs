@@ -35,10 +35,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyrgos_protocol::encoding::Cid;
 use pyrgos_protocol::keys::{Owner, PublicSigningKey, SignedError};
 use pyrgos_protocol::names::Username;
-use pyrgos_store::{Blocks, Records};
+use pyrgos_store::{Batch, Blocks, Outcome, Records};
 
 use crate::config::SignupPolicy;
-use attempts::Attempts;
+use attempts::{Attempts, Known};
 use clock::{Clock, Entropy};
 pub use failure::Failure;
 use ledger::Ledger;
@@ -66,6 +66,9 @@ pub struct Policy {
     pub quota_bytes: u64,
     /// Names of those who may grant space.
     pub admins: Vec<String>,
+    /// Whether a pointer may reach blocks that are not there. Such blocks could be brought later without being counted, so
+    /// this is for replays of recordings that leave blocks out, and no setting of a node.
+    pub allow_gaps: bool,
 }
 
 /// What the service works with.
@@ -97,9 +100,11 @@ pub struct Service {
     /// Sign-ups count accounts, so they happen one after another.
     signups: Mutex<()>,
     /// Failed logins by name, and by name and source.
-    failed_logins: (Attempts<String>, Attempts<(String, Source)>),
+    failed_logins: (Attempts<Username>, Attempts<(Username, Source)>),
+    /// Where each name logged in from.
+    known_sources: Known<(Username, Source)>,
     /// Wrong codes of second factors by name.
-    failed_codes: Attempts<String>,
+    failed_codes: Attempts<Username>,
     /// Follow requests by source, whatever becomes of them.
     follow_requests: Attempts<Source>,
     /// Time of the newest accepted call of an administrator; older ones are replays.
@@ -117,9 +122,11 @@ impl Service {
             guest_stripes: [const { Mutex::new(()) }; STRIPES],
             stripe_of: RandomState::new(),
             signups: Mutex::default(),
-            // Somebody who mistypes never meets these; somebody who guesses gets some thousand guesses a day, whatever
-            // the number of addresses that they come from.
+            // Somebody who mistypes does not meet these; somebody who guesses gets some thousand guesses a day, whatever
+            // the number of addresses that they come from. The first limit is for strangers: from where its owner logged
+            // in during the last month only the second holds, or anybody could lock anybody out.
             failed_logins: (Attempts::new(200, 10_000), Attempts::new(20, 30_000)),
+            known_sources: Known::new(30 * 86_400_000),
             failed_codes: Attempts::new(10, 60_000),
             // More than anybody has friends to ask in one sitting; a proxy's clients share it.
             follow_requests: Attempts::new(200, 10_000),
@@ -130,6 +137,14 @@ impl Service {
     /// What the operator decided.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Commits a batch without conditions.
+    fn write(&self, batch: Batch) -> Result<(), Failure> {
+        match self.parts.records.commit(batch)? {
+            Outcome::Committed => Ok(()),
+            Outcome::Conflict(_) => Err(Failure::Damaged("a batch without conditions")),
+        }
     }
 
     fn now_millis(&self) -> i64 {

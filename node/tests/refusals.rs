@@ -12,7 +12,7 @@ use pyrgos_protocol::api::login::{
     AddTotp, DeleteSecondFactor, EnableTotp, FactorCode, GenerateBackupCodes, ListSecondFactors, SetLogin,
 };
 use pyrgos_protocol::api::mutable::{GetPointer, SetPointer, SetPointers};
-use pyrgos_protocol::api::space::{GetQuota, GetUsage};
+use pyrgos_protocol::api::space::{GetQuota, GetUsage, RequestSpace, SpaceRequest};
 use pyrgos_protocol::api::storage::{CloseTransaction, GetBlock, LookUpChunks, StartTransaction};
 use pyrgos_protocol::api::{ApiError, Call};
 use pyrgos_protocol::encoding::{Cid, Codec, ToCbor, Value};
@@ -149,6 +149,16 @@ fn a_repeated_sign_up_succeeds_and_a_second_owner_does_not() {
     assert_eq!(node.call(&call).unwrap(), Decision::Accepted);
     assert_eq!(node.call(&GetPublicKey { username: alice.username.clone() }).unwrap(), Some(alice.owner()));
 
+    // Working for a difficulty takes its time, and a lost answer is asked for again whenever the client comes back.
+    let start = now(&node);
+    let bob = Account::new("bob").sign_up(&node);
+    node.clock.set(start + 3_600_000);
+    assert_eq!(node.call(&bob).unwrap(), Decision::Accepted);
+    let late = Account::new("late").sign_up(&node);
+    node.clock.set(start + 48 * 3_600_000);
+    assert_eq!(node.call(&call).unwrap(), Decision::Accepted);
+    refused(node.call(&late), "the mirror token is not authorised");
+
     let mut thief = Account::new("thief");
     thief.username = alice.username.clone();
     refused(node.call(&thief.sign_up(&node)), "already exists");
@@ -168,6 +178,18 @@ fn a_repeated_sign_up_succeeds_and_a_second_owner_does_not() {
         node.call(&UpdateChain { username: carol.username, update: claim, proof, token: String::new() }),
         "unknown user",
     );
+
+    // A chain that is sent as it is changes nothing. Another identity would have the name and no account.
+    let stored = node.call(&GetChain { username: alice.username.clone() }).unwrap();
+    let update = |update: Chain| {
+        let proof = pyrgos_protocol::keys::ProofOfWork::first_try();
+        node.call(&UpdateChain { username: alice.username.clone(), update, proof, token: String::new() })
+    };
+    assert_eq!(update(stored.clone()).unwrap(), Decision::Accepted);
+    let date = Date::from_unix_millis(now(&node) + 60 * 86_400_000);
+    let change = Chain::key_change(&alice.username, &alice.identity, &signer("alice's next"), node.id.clone(), date);
+    refused(update(change), "cannot change the identity");
+    assert_eq!(node.call(&GetChain { username: alice.username.clone() }).unwrap(), stored);
 
     // One identity has one name.
     let mut double = Account::new("double");
@@ -315,6 +337,8 @@ fn nothing_is_told_without_the_login_key() {
     };
     refused(node.call(&answer("abcdef")), "Invalid TOTP code for credId");
     assert!(matches!(node.call(&answer(&code(&node))).unwrap(), LoginResponse::LoggedIn(_)));
+    // Who looked over the shoulder comes too late, although the code is still current.
+    refused(node.call(&answer(&code(&node))), "Invalid TOTP code for credId");
 
     // Backup codes work once, and end with the factor that they stand in for.
     let codes = node.call(&GenerateBackupCodes(alice.auth::<GenerateBackupCodes>(&node))).unwrap();
@@ -355,6 +379,29 @@ fn guessing_is_slowed_down() {
     assert!(node.call(&bob.get_login(&node, &bob.login)).is_ok());
     node.clock.set(now(&node) + 31_000);
     assert!(node.call(&alice.get_login(&node, &alice.login)).is_ok());
+}
+
+/// Strangers can make strangers wait, but nobody who is known from where they are.
+#[test]
+fn nobody_is_locked_out_by_somebody_else() {
+    use pyrgos::service::Source;
+    let node = Node::usual();
+    let alice = Account::create("alice", &node);
+    let from = |last: u8| Source::Address([192, 0, 2, last].into());
+    let login = |last| node.service().get_login(alice.get_login(&node, &alice.login), from(last));
+    assert!(login(1).is_ok());
+    let wrong = alice.get_login(&node, &signer("guess").secret);
+    for at in 0..200u8 {
+        assert!(node.service().get_login(wrong.clone(), from(10 + at / 10)).is_err());
+    }
+    let limited = login(2).map(drop).unwrap_err();
+    assert!(format!("{limited:?}").contains("too many failed logins"), "{limited:?}");
+    assert!(login(1).is_ok());
+    // It still may not guess itself.
+    for _ in 0..20 {
+        assert!(node.service().get_login(wrong.clone(), from(1)).is_err());
+    }
+    assert!(login(1).is_err());
 }
 
 #[test]
@@ -480,7 +527,7 @@ fn usage_follows_the_pointers() {
     // A tree of two links to the same block: it counts twice, as existing nodes count.
     let leaf = vec![1; 1000];
     let link = Value::Link(Cid::of_raw(&leaf));
-    let tree = Value::List(vec![link.clone(), link, Value::Link(Cid::of_raw(b"this block does not exist"))]).encode();
+    let tree = Value::List(vec![link.clone(), link]).encode();
     let data =
         WriterData { tree: Some(Cid::of_cbor(&tree)), ..WriterData::new(alice.identity.public_key_hash.clone()) }
             .to_bytes();
@@ -499,6 +546,47 @@ fn usage_follows_the_pointers() {
     alice.move_to(&node, None);
     assert_eq!((usage(false), usage(true)), (0, 0));
     assert_eq!(node.call(&GetQuota { owner: alice.owner(), auth: alice.signed_time(&node) }).unwrap(), 1 << 30);
+}
+
+/// Whoever moves the pointer first and puts the blocks later would have them for nothing.
+#[test]
+fn a_pointer_reaches_only_what_is_there() {
+    let node = Node::usual();
+    let mut alice = Account::create("alice", &node);
+    let leaf = vec![1; 1000];
+    let data = WriterData { tree: Some(Cid::of_raw(&leaf)), ..WriterData::new(alice.identity.public_key_hash.clone()) }
+        .to_bytes();
+    let usage = |alice: &Account| {
+        let call = GetUsage { owner: alice.owner(), local: false, auth: alice.signed_time(&node) };
+        node.call(&call).unwrap()
+    };
+    let before = usage(&alice);
+    node.call(&alice.put(Codec::DagCbor, &[&data])).unwrap();
+    let absent = format!("Block not present on this server: {}", Cid::of_raw(&leaf));
+    refused(node.call(&alice.set_pointer(Some(Cid::of_cbor(&data)))), &absent);
+    assert_eq!(usage(&alice), before);
+    node.call(&alice.put(Codec::Raw, &[&leaf])).unwrap();
+    alice.move_to(&node, Some(Cid::of_cbor(&data)));
+    assert!(usage(&alice) > 1000);
+}
+
+#[test]
+fn requests_for_space_are_short() {
+    let node = Node::usual();
+    let alice = Account::create("alice", &node);
+    let ask = |payment: usize| {
+        let request = SpaceRequest {
+            username: "alice".to_owned(),
+            bytes: 5,
+            annual: false,
+            millis: now(&node),
+            payment: Some(vec![0; payment].into()),
+        };
+        let request = pyrgos_protocol::keys::signed::sign_value(&request, &alice.identity.secret).into();
+        node.call(&RequestSpace { owner: alice.owner(), request })
+    };
+    assert!(ask(800).is_ok());
+    refused(ask(1024).map(drop), "too long");
 }
 
 #[test]
@@ -567,9 +655,13 @@ fn one_of_two_racing_commits_wins() {
     for round in 0..5u8 {
         let targets: Vec<Cid> = (0..4u8)
             .map(|device| {
-                let tree = Some(Cid::of_raw(&[round, device]));
-                let data = WriterData { tree, ..WriterData::new(alice.identity.public_key_hash.clone()) }.to_bytes();
-                node.call(&alice.put(Codec::DagCbor, &[&data])).unwrap();
+                let tree = [0x82, round, device];
+                let data = WriterData {
+                    tree: Some(Cid::of_cbor(&tree)),
+                    ..WriterData::new(alice.identity.public_key_hash.clone())
+                };
+                let data = data.to_bytes();
+                node.call(&alice.put(Codec::DagCbor, &[&tree, &data])).unwrap();
                 Cid::of_cbor(&data)
             })
             .collect();

@@ -278,6 +278,8 @@ fn recorded_sessions_get_the_recorded_answers() {
         // File 5 is older than the files before it, and a clock that jumps looks like a rush.
         config.max_daily_signups = u32::MAX;
         config.gateway_listen = Some("127.0.0.1:0".parse().unwrap());
+        // Blocks whose upload is trimmed cannot be sent, and commits that reach them shall go on.
+        config.allow_gaps = true;
     });
     let mut transactions = BTreeMap::new();
     for (file, recorded) in files {

@@ -33,7 +33,7 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// Probes whose answers differ on purpose, by description, with the status that this node gives and why.
-const ON_PURPOSE: [(&str, u16, &str); 29] = [
+const ON_PURPOSE: [(&str, u16, &str); 30] = [
     ("signup: the same body again", 200, "a sign-up that is repeated succeeds again"),
     ("reuse the token", 200, "a sign-up that is repeated succeeds again"),
     ("signup: proof with the high order bits zero only", 200, "no work is asked for"),
@@ -49,6 +49,7 @@ const ON_PURPOSE: [(&str, u16, &str); 29] = [
         "a raw block of 3 bytes, which existing nodes cannot read back",
     ),
     ("block/get: owner unknown to the PKI", 200, "a block is read in its owner's space only"),
+    ("block/stat without owner (as clients send it)", 200, "a block is found without its owner, as clients expect"),
     ("usage local=true", 200, "a block that no pointer reaches yet is counted"),
     ("getLogin: unknown user", 400, "an unknown user is told like a wrong password"),
     ("admin/version", 200, "another version"),

@@ -6,7 +6,6 @@ mod support;
 use bytes::Bytes;
 use pyrgos_crypto::pow;
 use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
-use pyrgos_protocol::keys::signed::CALL_WINDOW;
 use pyrgos_protocol::keys::{
     Owner, ProofOfWork, SecretSigningKey, SignedError, SignedRequest, SigningKeyPair, SigningPrivateKeyAndPublicHash,
 };
@@ -14,7 +13,9 @@ use pyrgos_protocol::login::{BlockWrite, IdentityUpdate, LoginData};
 use pyrgos_protocol::merkle::bat::{Bat, BatWithId};
 use pyrgos_protocol::merkle::pointer::{PointerUpdate, SignedPointerUpdate};
 use pyrgos_protocol::names::chain::inline_key;
-use pyrgos_protocol::names::sign_up::{ADD_BAT_PATH, AuthorisedBat, AuthorisedLogin, MAX_LOG_BYTES, Operation};
+use pyrgos_protocol::names::sign_up::{
+    ADD_BAT_PATH, AuthorisedBat, AuthorisedLogin, MAX_LOG_BYTES, Operation, SIGN_UP_WINDOW,
+};
 use pyrgos_protocol::names::{Chain, ChainLink, Claim, Date, MergeError, OperationLog, SignUpError, Username};
 use serde_json::Value as Json;
 use support::{Cases, array, boolean, bytes, int, text};
@@ -349,7 +350,7 @@ fn refuse_wrong_logs(recorded: &Recorded) {
     assert_eq!(refused, Err(SignUpError::LoginMoves));
 
     // The mirror token.
-    let window = CALL_WINDOW.as_millis() as i64;
+    let window = SIGN_UP_WINDOW.as_millis() as i64;
     assert!(log.verify(&username, &claim, bat_millis + window).is_ok());
     let late = log.verify(&username, &claim, bat_millis + window + 1);
     assert!(matches!(late, Err(SignUpError::Bat(SignedError::Window { .. }))));

@@ -291,7 +291,8 @@ fn walks(cases: &[Value], blocks: &Value, hash: &impl Fn(&str) -> KeyHash) {
             let listed = found.contains(&writer(label).to_string()) && label != "named";
             assert_eq!(network.owns(&owner, &writer(label)), listed, "{label} in step {step}");
         }
-        assert_eq!(network.walk(&owner, found.len() - 1), Err(OwnershipError::TooMany(found.len() - 1)));
+        let too_few = found.len() - 2;
+        assert_eq!(network.walk(&owner, too_few), Err(OwnershipError::TooMany(too_few)));
     }
 }
 
@@ -311,6 +312,9 @@ fn one_bad_proof_hides_nobody_and_admits_nobody() {
     let walk = network.walk(&owner, 10).unwrap();
     assert_eq!(walk.writers, [writers[0].clone(), writers[1].clone()]);
     assert_eq!(walk.unproven, [(writers[0].clone(), writers[2].key_hash().clone())]);
+    // What proves nothing costs as much as what does, and counts: there are three entries, although two writers.
+    assert_eq!(network.walk(&owner, 3), Ok(walk));
+    assert_eq!(network.walk(&owner, 2), Err(OwnershipError::TooMany(2)));
     assert!(network.owns(&owner, &writers[1]));
     // A proof that does not open, one of another key, and none at all.
     assert!(

@@ -55,6 +55,14 @@ pub trait Blocks: Send + Sync {
         false
     }
 
+    /// Whether a put would find room, for whoever writes something else first. A put asks for itself.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`].
+    fn check_space(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Gives the space of deleted blocks back to the file system, where that does not happen by itself. Answers the
     /// bytes given back. For whoever collects garbage, after deleting; takes long.
     fn reclaim(&self) -> Result<u64, StoreError> {
@@ -93,6 +101,10 @@ impl<S: Blocks + ?Sized> Blocks for Arc<S> {
 
     fn may_have_lost_puts(&self) -> bool {
         (**self).may_have_lost_puts()
+    }
+
+    fn check_space(&self) -> Result<(), StoreError> {
+        (**self).check_space()
     }
 
     fn reclaim(&self) -> Result<u64, StoreError> {

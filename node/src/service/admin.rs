@@ -11,7 +11,6 @@ use pyrgos_protocol::keys::signed::{ADMIN_WINDOW, open_value};
 use pyrgos_protocol::keys::{Owner, PublicSigningKey, SignedTime};
 use pyrgos_store::{Batch, Prefix, RecordKey, Records, Table};
 
-use super::space::REQUEST_PREFIX;
 use super::usage::count_record;
 use super::{Failure, Service};
 
@@ -60,10 +59,9 @@ impl Service {
         if self.last_admin_millis.fetch_max(time, Ordering::SeqCst) >= time {
             return Err(Failure::refused("Replay attack? Stale auth time for getPendingSpaceRequests"));
         }
-        let rows = self.parts.records.scan(&Prefix::whole(Table::Meta), None, MAX_LISTED)?;
+        let rows = self.parts.records.scan(&Prefix::whole(Table::SpaceRequests), None, MAX_LISTED)?;
         let waiting = rows.into_iter().filter_map(|(key, request)| {
-            let username = std::str::from_utf8(key.bytes()).ok()?.strip_prefix(REQUEST_PREFIX)?.to_owned();
-            Some(LabelledSpaceRequest { username, request })
+            Some(LabelledSpaceRequest { username: key.to_username()?.to_owned(), request })
         });
         Ok(waiting.collect())
     }
@@ -80,7 +78,7 @@ impl Service {
             return Err(Failure::refused("The request for space is for another user"));
         }
         // Only what still waits can be granted, so that an old approval has no effect twice.
-        let waiting = RecordKey::meta(&format!("{REQUEST_PREFIX}{username}"));
+        let waiting = RecordKey::space_request(username.as_str());
         let batch = Batch::new()
             .expect(waiting.clone(), Some(labelled.request))
             .delete(waiting)

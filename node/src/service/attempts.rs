@@ -1,13 +1,14 @@
 //! How often somebody may fail before they have to wait.
 //!
 //! Guessing a password costs an attacker one scrypt derivation and one request per guess; this makes the request the
-//! bottleneck. Only failures count, so that no number of right logins is ever refused.
+//! bottleneck. Only failures count, so that no number of right logins is refused. But failures are anybody's to make:
+//! whoever waits because of a stranger's is let through by [`Known`], from where they logged in before.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-/// Above this many keys the full ones are forgotten; keys come from the network.
+/// Above this many keys some are forgotten, the least pressing first; keys come from the network.
 const MAX_KEYS: usize = 50_000;
 
 /// A bucket of failures for each key: `burst` may come at once, one more every `refill_millis`.
@@ -42,11 +43,53 @@ impl<K: Eq + Hash> Attempts<K> {
             full_at.retain(|_, full_at| *full_at > now_millis);
         }
         if full_at.len() >= MAX_KEYS {
-            // All of them failed lately: an attack with many names. Forgetting is better than an endless table.
-            full_at.clear();
+            // All of them failed lately: an attack with many keys. Those that failed often stay.
+            forget_smallest(&mut full_at);
         }
         let entry = full_at.entry(key).or_insert(now_millis);
         *entry = (*entry).max(now_millis).saturating_add(self.refill_millis);
+    }
+}
+
+/// Forgets the eighth of the keys that has the smallest times.
+fn forget_smallest<K: Eq + Hash>(times: &mut HashMap<K, i64>) {
+    let mut sorted: Vec<i64> = times.values().copied().collect();
+    let last = sorted.len() / 8;
+    let (_, last, _) = sorted.select_nth_unstable(last);
+    let last = *last;
+    let mut room = times.len() / 8 + 1;
+    times.retain(|_, time| {
+        let goes = *time <= last && room > 0;
+        room -= usize::from(goes);
+        !goes
+    });
+}
+
+/// Keys for which something succeeded lately.
+pub struct Known<K> {
+    keep_millis: i64,
+    since: Mutex<HashMap<K, i64>>,
+}
+
+impl<K: Eq + Hash> Known<K> {
+    /// Remembers each success for `keep_millis`.
+    pub fn new(keep_millis: i64) -> Self {
+        Known { keep_millis, since: Mutex::default() }
+    }
+
+    /// Notes a success.
+    pub fn succeeded(&self, key: K, now_millis: i64) {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.len() >= MAX_KEYS {
+            forget_smallest(&mut since);
+        }
+        since.insert(key, now_millis);
+    }
+
+    /// Whether there was a success lately.
+    pub fn has(&self, key: &K, now_millis: i64) -> bool {
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.get(key).is_some_and(|since| now_millis.saturating_sub(*since) <= self.keep_millis)
     }
 }
 
@@ -67,6 +110,22 @@ mod tests {
         attempts.failed("alice", 1000);
         assert_eq!(attempts.check(&"alice", 1001), Err(1));
         assert_eq!(attempts.check(&"alice", 10_000), Ok(()));
+    }
+
+    #[test]
+    fn many_keys_do_not_free_the_one_that_failed_often() {
+        let attempts = Attempts::new(3, 1_000_000);
+        (0..3).for_each(|_| attempts.failed(usize::MAX, 0));
+        (0..3 * MAX_KEYS).for_each(|key| attempts.failed(key, 0));
+        assert!(attempts.check(&usize::MAX, 0).is_err());
+        assert!(attempts.full_at.lock().unwrap().len() <= MAX_KEYS);
+    }
+
+    #[test]
+    fn a_success_is_remembered_for_a_while() {
+        let known = Known::new(1000);
+        known.succeeded("alice", 5);
+        assert!(known.has(&"alice", 1005) && !known.has(&"alice", 1006) && !known.has(&"bob", 5));
     }
 
     #[test]

@@ -35,6 +35,18 @@ impl Account {
         self.pending.is_empty() && !self.is_over && self.uploads.is_empty()
     }
 
+    /// Counts bytes against the hourly limit, one entry for each minute in which there were any.
+    fn upload(&mut self, bytes: u64, now_millis: i64) {
+        if bytes == 0 {
+            return;
+        }
+        self.uploaded = self.uploaded.saturating_add(bytes);
+        match self.uploads.back_mut() {
+            Some((time, uploaded)) if now_millis.abs_diff(*time) < 60_000 => *uploaded = uploaded.saturating_add(bytes),
+            _ => self.uploads.push_back((now_millis, bytes)),
+        }
+    }
+
     fn forget_old_uploads(&mut self, now_millis: i64) {
         while let Some((time, bytes)) = self.uploads.front().copied() {
             if time > now_millis.saturating_sub(WINDOW_MILLIS) {
@@ -85,10 +97,30 @@ impl Ledger {
         if account.uploaded >= quota {
             return Err(ApiError::refused("Upload bandwidth exceeded please try again tomorrow"));
         }
-        account.uploads.push_back((now_millis, bytes));
-        account.uploaded = account.uploaded.saturating_add(bytes);
-        *account.pending.entry(writer.clone()).or_default() += bytes;
+        account.upload(bytes, now_millis);
+        if bytes > 0 {
+            let pending = account.pending.entry(writer.clone()).or_default();
+            *pending = pending.saturating_add(bytes);
+        }
         Ok(())
+    }
+
+    /// Takes an admission back: the write failed, and nothing of it is stored. Bytes of a writer that committed since are
+    /// not pending any more.
+    pub(super) fn give_back(&self, owner: &Owner, writer: &Writer, bytes: u64) {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(account) = accounts.get_mut(owner) else { return };
+        if let Some(pending) = account.pending.get_mut(writer) {
+            *pending = pending.saturating_sub(bytes);
+            if *pending == 0 {
+                account.pending.remove(writer);
+            }
+        }
+        if let Some((_, uploaded)) = account.uploads.back_mut() {
+            let bytes = bytes.min(*uploaded);
+            *uploaded -= bytes;
+            account.uploaded = account.uploaded.saturating_sub(bytes);
+        }
     }
 
     /// Bytes that were admitted and that no pointer reaches yet.
@@ -155,6 +187,20 @@ mod tests {
         }
         assert_eq!(cases, 11);
         println!("02-quota.json: {cases} cases");
+    }
+
+    #[test]
+    fn what_failed_is_given_back_and_what_is_nothing_leaves_nothing() {
+        let ledger = Ledger::default();
+        let owner = Owner::new(KeyHash::of_key_cbor(b"owner"));
+        let writer = Writer::from(&owner);
+        for time in 0..1000 {
+            ledger.admit(&owner, &writer, 100, 0, 100, time).unwrap();
+            ledger.give_back(&owner, &writer, 100);
+            ledger.admit(&owner, &writer, 0, 0, 100, time).unwrap();
+        }
+        assert_eq!(ledger.pending(&owner), 0);
+        assert_eq!(ledger.accounts.lock().unwrap()[&owner].uploads, [(0, 0)]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use pyrgos_protocol::merkle::champ::Champ;
 use pyrgos_protocol::merkle::writer_data::WriterData;
 use pyrgos_store::{Batch, Prefix, RecordKey, Records, Table};
 
+use super::ownership::target_of;
 use super::storage::not_a_tree;
 use super::view::{View, run};
 use super::{Failure, Service};
@@ -93,7 +94,7 @@ impl Service {
         label: LinkLabel,
     ) -> Result<SecretLinkTarget, Failure> {
         let view = View::new(&*self.parts.blocks, owner);
-        let target = pointer.map_or(Ok(None), |pointer| self.target_of(owner, &owner.into(), pointer))?;
+        let target = pointer.map_or(Ok(None), |pointer| target_of(pointer))?;
         let data = target.map_or(Ok(None), |target| view.get(&target))?;
         let links = data.and_then(|data| WriterData::from_bytes(&data).ok()?.links);
         let Some(root) = links else { return Err(Failure::refused("No secret link published!")) };

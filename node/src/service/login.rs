@@ -50,35 +50,44 @@ impl Service {
     pub fn get_login(&self, call: GetLogin, source: Source) -> Result<LoginResponse, Failure> {
         let now = self.now_millis();
         let GetLogin { username, reader, auth, proxied, factors, answer } = call;
-        let by_source = (username.clone(), source);
+        // Names that nobody has are not counted: there is nothing to guess, and they would fill the tables.
+        let Ok(name) = Username::existing(&username) else { return Err(Failure::refused(WRONG)) };
+        let row = self.login_row(&name)?;
+        let by_source = (name.clone(), source);
         let (by_name, by_name_and_source) = &self.failed_logins;
-        let wait = by_name.check(&username, now).and(by_name_and_source.check(&by_source, now));
-        if let Err(seconds) = wait {
+        let by_name_wait = match self.known_sources.has(&by_source, now) {
+            true => Ok(()),
+            false => by_name.check(&name, now),
+        };
+        if let Err(seconds) = by_name_wait.and(by_name_and_source.check(&by_source, now)) {
             return Err(ApiError::rate_limited(format!("too many failed logins, try again in {seconds} s")).into());
         }
-        let failed = |failure| {
-            by_name.failed(username.clone(), now);
-            by_name_and_source.failed(by_source.clone(), now);
-            Err(failure)
+        let failed = |is_account: bool| {
+            if is_account {
+                by_name.failed(name.clone(), now);
+                by_name_and_source.failed(by_source.clone(), now);
+            }
+            Err(Failure::refused(WRONG))
         };
         match SignedTime::check(&auth, &reader, now, LOGIN_WINDOW) {
             Ok(_) => {}
             // Only the holder of the key can have signed an old time.
             Err(stale @ SignedError::Window { .. }) => return Err(stale.into()),
-            Err(_) => return failed(Failure::refused(WRONG)),
+            Err(_) => return failed(row.is_some()),
         }
-        let Ok(name) = Username::existing(&username) else { return failed(Failure::refused(WRONG)) };
-        let row = match self.login_row(&name)? {
+        let row = match row {
             Some(row) if row.reader == reader => row,
-            found => {
-                if found.is_none() && !proxied && self.lives_elsewhere(&name)? {
-                    return Err(Failure::refused("Please login on your home server"));
-                }
-                return failed(Failure::refused(WRONG));
+            Some(_) => return failed(true),
+            None if !proxied && self.lives_elsewhere(&name)? => {
+                return Err(Failure::refused("Please login on your home server"));
             }
+            None => return failed(false),
         };
         match self.check_second_factors(&name, &factors, answer.as_ref())? {
-            Passed::Yes => Ok(LoginResponse::LoggedIn(row.data)),
+            Passed::Yes => {
+                self.known_sources.succeeded(by_source, now);
+                Ok(LoginResponse::LoggedIn(row.data))
+            }
             Passed::Ask(request) => Ok(LoginResponse::SecondFactor(request)),
         }
     }

@@ -14,8 +14,8 @@ use pyrgos_store::{Prefix, RecordKey, Records, Table};
 use super::view::{View, run};
 use super::{Failure, Service};
 
-/// Most writers of one account. Each writing space that is shared has one.
-const MAX_WRITERS: usize = 100_000;
+/// Most entries in the trees of owned keys of one account. Each writing space that is shared has one.
+const MAX_OWNED: usize = 10_000;
 
 /// Rows that one scan reads.
 const PAGE: usize = 1000;
@@ -63,7 +63,7 @@ impl Service {
         moved: &HashMap<Writer, Option<Cid>>,
     ) -> Result<HashSet<Writer>, Failure> {
         let state = State { service: self, view, owner, moved };
-        match run(ownership::walk(&state, owner, MAX_WRITERS)) {
+        match run(ownership::walk(&state, owner, MAX_OWNED)) {
             Ok(walk) => Ok(walk.writers.into_iter().collect()),
             Err(OwnershipError::Source(failure) | OwnershipError::Champ(ChampError::Source(failure))) => Err(failure),
             Err(other) => Err(Failure::refused(format!("The owned keys cannot be read: {other}"))),
@@ -73,14 +73,14 @@ impl Service {
     /// Where a writer's stored pointer points.
     pub(super) fn stored_target(&self, owner: &Owner, writer: &Writer) -> Result<Option<Cid>, Failure> {
         let stored = self.parts.records.read(&RecordKey::pointer(owner, writer))?;
-        stored.map_or(Ok(None), |stored| self.target_of(owner, writer, &stored))
+        stored.map_or(Ok(None), |stored| target_of(&stored))
     }
+}
 
-    pub(super) fn target_of(&self, owner: &Owner, writer: &Writer, stored: &Bytes) -> Result<Option<Cid>, Failure> {
-        let key = self.key_of(owner, writer.clone())?.ok_or(Failure::Damaged("pointer of a writer without key"))?;
-        let update = PointerUpdate::open(&key, stored).map_err(|_| Failure::Damaged("pointer"))?;
-        Ok(update.updated().cloned())
-    }
+/// Where a stored pointer points.
+pub(super) fn target_of(stored: &[u8]) -> Result<Option<Cid>, Failure> {
+    let update = PointerUpdate::open_stored(stored).map_err(|_| Failure::Damaged("pointer"))?;
+    Ok(update.updated().cloned())
 }
 
 /// The state of an account's writers with some pointers already moved.

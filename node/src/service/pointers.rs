@@ -12,8 +12,8 @@ use pyrgos_protocol::merkle::pointer::{
 };
 use pyrgos_store::{Batch, Outcome, Prefix, RecordKey, Records, Table};
 
-use super::ownership::may_own_others;
-use super::usage::{WriterUsage, count_record, difference, read_count};
+use super::ownership::{may_own_others, target_of};
+use super::usage::{Absent, MAX_TREE_BYTES, WriterUsage, count_record, difference, read_count};
 use super::view::View;
 use super::{Failure, Service};
 
@@ -178,13 +178,19 @@ impl Service {
         let mut total = i128::from(total_record.as_ref().map_or(Ok(0), |record| read_count(record))?);
         batch = batch.expect(total_key.clone(), total_record);
 
-        let mut gap = None;
+        let absent = if self.policy.allow_gaps { Absent::Ignore } else { Absent::Refuse };
         let mut recount = |writer: &Writer, target: Option<&Cid>, batch: Batch| -> Result<Batch, Failure> {
             let before = self.writer_usage(owner, writer)?;
-            let change = difference(view, before.root.as_ref(), target)?;
-            gap = gap.take().or(change.gap);
-            total += i128::from(change.bytes);
-            let bytes = before.bytes.saturating_add_signed(change.bytes);
+            let after = match target {
+                Some(_) => i128::from(before.bytes) + difference(view, before.root.as_ref(), target, absent)?,
+                // What was counted ends, whatever of it is still there.
+                None => 0,
+            };
+            if after > MAX_TREE_BYTES {
+                return Err(Failure::refused("The tree is too large"));
+            }
+            let bytes = u64::try_from(after.max(0)).unwrap_or(u64::MAX);
+            total += i128::from(bytes) - i128::from(before.bytes);
             let after = WriterUsage { root: target.cloned(), bytes };
             Ok(batch.put(RecordKey::usage(owner, writer), after.to_bytes()))
         };
@@ -219,14 +225,11 @@ impl Service {
             let target = self.stored_target(owner, joined)?;
             batch = recount(joined, target.as_ref(), batch)?;
         }
-        if let Some(gap) = gap.filter(|_| view.may_have_gaps()) {
-            return Err(Failure::refused(format!("Block not present on this server: {gap}; write it again")));
-        }
         for gone in &left {
             total -= i128::from(self.writer_usage(owner, gone)?.bytes);
             batch = batch.delete(RecordKey::usage(owner, gone));
         }
-        let total = u64::try_from(total.max(0)).unwrap_or(u64::MAX);
+        let total = u64::try_from(total.max(0)).map_err(|_| Failure::refused("The account is too large"))?;
         batch = batch.put(total_key, count_record(total));
         let moved = moves.into_iter().map(|change| change.writer).collect();
         Ok(Prepared { batch, moved, total, writers })
@@ -241,10 +244,7 @@ impl Service {
     ) -> Result<Option<HashSet<Writer>>, Failure> {
         let mut others = false;
         for change in moves {
-            let before = match &change.stored {
-                Some(_) => self.stored_target(owner, &change.writer)?,
-                None => None,
-            };
+            let before = change.stored.as_deref().map_or(Ok(None), target_of)?;
             others = others || may_own_others(view, before.as_ref(), change.target.as_ref())?;
         }
         if !others {

@@ -8,8 +8,8 @@ use pyrgos_protocol::api::login::{
 };
 use pyrgos_protocol::api::{Call, login::AccountAuth};
 use pyrgos_protocol::encoding::{DecodeError, Map, Value, text};
-use pyrgos_protocol::keys::SignedRequest;
 use pyrgos_protocol::keys::signed::LOGIN_WINDOW;
+use pyrgos_protocol::keys::{Owner, SignedRequest};
 use pyrgos_protocol::login::second_factor::{
     BackupCodes, FactorAnswer, FactorType, MAX_FACTORS, MultiFactorAuthMethod, MultiFactorAuthRequest,
     MultiFactorAuthResponse, TotpKey, backup_code_hash,
@@ -39,6 +39,8 @@ struct Factor {
     created_epoch_day: i64,
     enabled: bool,
     secret: Secret,
+    /// Step of the newest code that let somebody in; that code and older ones are used up (`spec/01` §12.2).
+    last_step: Option<i64>,
     /// The record that was read, for changes that must not race.
     record: Bytes,
 }
@@ -70,6 +72,7 @@ impl Factor {
             created_epoch_day: fields.int("c")?,
             enabled: fields.required("e")?.as_bool()?,
             secret,
+            last_step: fields.optional("s").map(Value::as_int).transpose()?,
             record: record.clone(),
         })
     }
@@ -80,6 +83,9 @@ impl Factor {
         map.insert("n", Value::text(&self.name));
         map.insert("c", Value::Int(self.created_epoch_day));
         map.insert("e", Value::Bool(self.enabled));
+        if let Some(step) = self.last_step {
+            map.insert("s", Value::Int(step));
+        }
         match &self.secret {
             Secret::Key(key) => map.insert("k", Value::Bytes(Bytes::from_owner(key.clone()))),
             Secret::Hashes(hashes) => map.insert("h", Value::List(hashes.iter().map(Value::bytes).collect())),
@@ -149,8 +155,7 @@ impl Service {
             return Ok(Passed::Ask(MultiFactorAuthRequest { challenge: challenge.into(), methods }));
         };
         let now = self.now_millis();
-        let name = username.as_str().to_owned();
-        if let Err(seconds) = self.failed_codes.check(&name, now) {
+        if let Err(seconds) = self.failed_codes.check(username, now) {
             return Err(ApiError::rate_limited(format!("too many wrong codes, try again in {seconds} s")).into());
         }
         let factor =
@@ -162,13 +167,13 @@ impl Service {
         match right {
             Ok(()) => Ok(Passed::Yes),
             Err(text) => {
-                self.failed_codes.failed(name, now);
+                self.failed_codes.failed(username.clone(), now);
                 Err(Failure::refused(text))
             }
         }
     }
 
-    /// Checks a code; one of a backup set is used up by it.
+    /// Checks a code, which is used up by it. A mount logs in by itself, as often as it likes, so its codes are not.
     fn check_answer(
         &self,
         username: &str,
@@ -181,9 +186,19 @@ impl Service {
         let key = factor.key(username);
         match &mut factor.secret {
             Secret::Key(secret) => {
-                let right = totp::check(secret, code, self.now_secs());
-                let id = text::hex(&factor.credential_id);
-                Ok(if right { Ok(()) } else { Err(format!("Invalid TOTP code for credId {id}")) })
+                let wrong = Err(format!("Invalid TOTP code for credId {}", text::hex(&factor.credential_id)));
+                let step = totp::matching_step(secret, code, self.now_secs());
+                let Some(step) = step.and_then(|step| i64::try_from(step).ok()) else { return Ok(wrong) };
+                if factor.kind == FactorType::Mount {
+                    return Ok(Ok(()));
+                }
+                if factor.last_step.is_some_and(|last| step <= last) {
+                    return Ok(wrong);
+                }
+                factor.last_step = Some(step);
+                let batch = Batch::new().expect(key.clone(), Some(factor.record.clone())).put(key, factor.to_record());
+                // Somebody else used a code of this factor just now, perhaps this one.
+                Ok(if self.parts.records.commit(batch)?.is_committed() { Ok(()) } else { wrong })
             }
             Secret::Hashes(hashes) => {
                 let hash = backup_code_hash(code);
@@ -208,27 +223,29 @@ impl Service {
     }
 
     /// Checks the signed request of an account for a call.
-    pub(super) fn authorise<C: Call>(&self, account: &AccountAuth) -> Result<Username, Failure> {
-        let (username, _, identity) = self.identity(&account.username)?;
+    fn authorise<C: Call>(&self, account: &AccountAuth) -> Result<(Username, Owner), Failure> {
+        let (username, owner, identity) = self.identity(&account.username)?;
         SignedRequest::check(&account.auth, C::PATH, &identity, self.now_millis(), LOGIN_WINDOW)?;
-        Ok(username)
+        Ok((username, owner))
     }
 
     /// The account's second factors.
     pub fn list_second_factors(&self, call: ListSecondFactors) -> Result<Vec<MultiFactorAuthMethod>, Failure> {
-        let username = self.authorise::<ListSecondFactors>(&call.0)?;
+        let (username, _) = self.authorise::<ListSecondFactors>(&call.0)?;
         Ok(self.factors(username.as_str())?.iter().map(Factor::method).collect())
     }
 
     /// A key for an authenticator, in effect after [`Service::enable_totp`].
     pub fn add_totp(&self, call: AddTotp) -> Result<TotpKey, Failure> {
-        let username = self.authorise::<AddTotp>(&call.0)?;
+        let (username, owner) = self.authorise::<AddTotp>(&call.0)?;
+        let _lock = self.lock_owner(&owner);
         self.add_key(&username, FactorType::Totp, String::new())
     }
 
     /// A key for a device that mounts the account, in effect after [`Service::enable_mount`].
     pub fn add_mount(&self, call: AddMount) -> Result<TotpKey, Failure> {
-        let username = self.authorise::<AddMount>(&call.account)?;
+        let (username, owner) = self.authorise::<AddMount>(&call.account)?;
+        let _lock = self.lock_owner(&owner);
         self.add_key(&username, FactorType::Mount, call.name)
     }
 
@@ -247,6 +264,7 @@ impl Service {
             created_epoch_day: self.today(),
             enabled: false,
             secret: Secret::Key(key.key.clone()),
+            last_step: None,
             record: Bytes::new(),
         };
         let batch = abandoned.iter().fold(Batch::new(), |batch, old| batch.delete(old.key(username.as_str())));
@@ -256,13 +274,15 @@ impl Service {
 
     /// Puts an authenticator into effect; the user's other ones end.
     pub fn enable_totp(&self, call: EnableTotp) -> Result<bool, Failure> {
-        let username = self.authorise::<EnableTotp>(&call.0.account)?;
+        let (username, owner) = self.authorise::<EnableTotp>(&call.0.account)?;
+        let _lock = self.lock_owner(&owner);
         self.enable(&username, FactorType::Totp, &call.0)
     }
 
     /// Puts a mounted device's factor into effect.
     pub fn enable_mount(&self, call: EnableMount) -> Result<bool, Failure> {
-        let username = self.authorise::<EnableMount>(&call.0.account)?;
+        let (username, owner) = self.authorise::<EnableMount>(&call.0.account)?;
+        let _lock = self.lock_owner(&owner);
         self.enable(&username, FactorType::Mount, &call.0)
     }
 
@@ -276,7 +296,9 @@ impl Service {
             return Err(Failure::refused(format!("Invalid TOTP code for credId {id}")));
         }
         let enabled = Factor { enabled: true, ..Factor::read(&factor.credential_id, &factor.record)? };
-        let mut batch = Batch::new().put(enabled.key(username.as_str()), enabled.to_record());
+        // A login may use a code meanwhile.
+        let key = enabled.key(username.as_str());
+        let mut batch = Batch::new().expect(key.clone(), Some(factor.record.clone())).put(key, enabled.to_record());
         if kind == FactorType::Totp {
             let replaced = factors.iter().filter(|old| old.kind == kind && old.credential_id != call.credential_id);
             batch = replaced.fold(batch, |batch, old| batch.delete(old.key(username.as_str())));
@@ -287,7 +309,8 @@ impl Service {
 
     /// A new set of backup codes; the old one ends.
     pub fn generate_backup_codes(&self, call: GenerateBackupCodes) -> Result<BackupCodes, Failure> {
-        let username = self.authorise::<GenerateBackupCodes>(&call.0)?;
+        let (username, owner) = self.authorise::<GenerateBackupCodes>(&call.0)?;
+        let _lock = self.lock_owner(&owner);
         let factors = self.factors(username.as_str())?;
         if !factors.iter().any(Factor::is_demanded) {
             return Err(Failure::refused(
@@ -302,6 +325,7 @@ impl Service {
             created_epoch_day: self.today(),
             enabled: true,
             secret: Secret::Hashes(codes.codes.iter().map(|code| backup_code_hash(code)).collect()),
+            last_step: None,
             record: Bytes::new(),
         };
         let old = factors.iter().filter(|old| old.kind == FactorType::BackupCodes);
@@ -312,7 +336,8 @@ impl Service {
 
     /// Removes a factor. Backup codes end with the last factor that they stand in for. Removing what is not there succeeds.
     pub fn delete_second_factor(&self, call: DeleteSecondFactor) -> Result<bool, Failure> {
-        let username = self.authorise::<DeleteSecondFactor>(&call.account)?;
+        let (username, owner) = self.authorise::<DeleteSecondFactor>(&call.account)?;
+        let _lock = self.lock_owner(&owner);
         let (gone, left): (Vec<_>, Vec<_>) =
             self.factors(username.as_str())?.into_iter().partition(|factor| factor.credential_id == call.credential_id);
         let mut batch = gone.iter().fold(Batch::new(), |batch, factor| batch.delete(factor.key(username.as_str())));

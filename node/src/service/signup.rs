@@ -13,7 +13,7 @@ use pyrgos_protocol::keys::{Owner, Writer};
 use pyrgos_protocol::merkle::block;
 use pyrgos_protocol::merkle::pointer::SignedPointerUpdate;
 use pyrgos_protocol::names::sign_up::Operation;
-use pyrgos_store::{Batch, Blocks, Outcome, RecordKey, Records};
+use pyrgos_store::{Batch, Blocks, RecordKey, Records};
 
 use super::login::LoginRow;
 use super::pointers::not_present;
@@ -29,6 +29,14 @@ impl Service {
     /// Makes an account.
     pub fn sign_up(&self, call: SignUp) -> Result<Decision, Failure> {
         let SignUp { username, claim, log, proof, token } = call;
+        // A repeated request succeeds however late it comes (`spec/04` §16), so this is before anything that has a time.
+        // Whoever repeats somebody else's public claim hears what everybody may know.
+        if let Some(owner) = claim.owner()
+            && self.has_account(owner)?
+            && self.parts.names.chain(&username)? == claim
+        {
+            return Ok(Decision::Accepted);
+        }
         let owner =
             log.verify(&username, &claim, self.now_millis()).map_err(|error| Failure::refused(error.to_string()))?;
         let home = claim.home().ok_or_else(|| Failure::refused("Trying to signup to wrong host!"))?;
@@ -39,7 +47,8 @@ impl Service {
         let _signups = self.signups.lock().unwrap_or_else(PoisonError::into_inner);
         let _lock = self.lock_owner(&owner);
         let names = &self.parts.names;
-        let has_account = self.parts.records.read(&RecordKey::pointer(&owner, &Writer::from(&owner)))?.is_some();
+        let has_account = self.has_account(&owner)?;
+        // Once more behind the locks: the same request may have come twice at once.
         if has_account && names.chain(&username)? == claim {
             return Ok(Decision::Accepted);
         }
@@ -82,6 +91,10 @@ impl Service {
 
         self.parts.blocks.put(&owner, &blocks)?;
         names.claim(&username, &claim, &proof, prepared.batch)
+    }
+
+    fn has_account(&self, owner: &Owner) -> Result<bool, Failure> {
+        Ok(self.parts.records.read(&RecordKey::pointer(owner, &Writer::from(owner)))?.is_some())
     }
 
     fn foreign_writer<'a>(
@@ -138,18 +151,24 @@ impl Service {
         let token = text::hex(random);
         let now = self.now_millis().to_be_bytes();
         let batch = Batch::new().put(RecordKey::signup_token(&token), now.to_vec());
-        match self.parts.records.commit(batch)? {
-            Outcome::Committed => Ok(token),
-            Outcome::Conflict(_) => Err(Failure::Damaged("a batch without conditions")),
-        }
+        self.write(batch)?;
+        Ok(token)
     }
 
     /// Renews a claim, moves it, or hands the name to another key.
     pub fn update_chain(&self, call: UpdateChain) -> Result<Decision, Failure> {
         let UpdateChain { username, update, proof, .. } = call;
         // A name comes into being by a sign-up, together with its account.
-        if self.parts.names.chain(&username)?.0.is_empty() {
+        let stored = self.parts.names.chain(&username)?;
+        let Some(owner) = stored.owner() else {
             return Err(Failure::refused("No value present: unknown user"));
+        };
+        if update.owner().is_some_and(|new| new != owner) {
+            return match self.parts.names.examine(&username, &update, &proof)? {
+                // Pointers, writers and usage are the identity's: another one would have the name and no account.
+                Decision::Accepted => Err(Failure::refused("This server cannot change the identity of an account")),
+                work => Ok(work),
+            };
         }
         self.parts.names.claim(&username, &update, &proof, Batch::new())
     }

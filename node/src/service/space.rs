@@ -6,12 +6,12 @@ use pyrgos_protocol::api::space::{
 use pyrgos_protocol::keys::signed::{CALL_WINDOW, open_value};
 use pyrgos_protocol::keys::{Owner, SignedTime};
 use pyrgos_protocol::names::Username;
-use pyrgos_store::{Batch, RecordKey, Records};
+use pyrgos_store::{Batch, RecordKey};
 
 use super::{Failure, Service};
 
-/// Begins the names of the records that hold waiting requests for space.
-pub(super) const REQUEST_PREFIX: &str = "space-request/";
+/// Largest signed request that is kept. A name, a number and a time take two hundred bytes.
+const MAX_REQUEST_BYTES: usize = 1024;
 
 impl Service {
     /// Checks the signed time of an account.
@@ -55,6 +55,9 @@ impl Service {
     pub fn request_space(&self, call: RequestSpace) -> Result<PaymentProperties, Failure> {
         let key = self.key_of(&call.owner, (&call.owner).into())?;
         let key = key.ok_or_else(|| Failure::refused("No value present: unknown key"))?;
+        if call.request.len() > MAX_REQUEST_BYTES {
+            return Err(Failure::refused("The request for space is too long"));
+        }
         let request: SpaceRequest = open_value(&call.request, &key)?;
         let username = self.parts.names.username(&call.owner)?;
         if username.as_ref().map(Username::as_str) != Some(request.username.as_str()) {
@@ -65,9 +68,7 @@ impl Service {
             return Err(Failure::refused("Stale auth time in space request! Is your clock accurate?"));
         }
         let properties = PaymentProperties { free_bytes: self.granted(&call.owner)?, ..PaymentProperties::default() };
-        let record = RecordKey::meta(&format!("{REQUEST_PREFIX}{}", request.username));
-        let outcome = self.parts.records.commit(Batch::new().put(record, call.request))?;
-        debug_assert!(outcome.is_committed(), "a batch without conditions");
+        self.write(Batch::new().put(RecordKey::space_request(&request.username), call.request))?;
         Ok(properties)
     }
 }

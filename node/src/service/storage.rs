@@ -10,11 +10,14 @@ use pyrgos_protocol::keys::{Owner, PublicSigningKey, Writer};
 use pyrgos_protocol::merkle::bat::{BatWithId, ReadCheck, prefix};
 use pyrgos_protocol::merkle::block::{self, BlockError, SignedBlock};
 use pyrgos_protocol::merkle::champ::{Champ, ChampError, KeyHashing};
-use pyrgos_store::{Batch, Blocks, Outcome, Prefix, RecordKey, Records};
+use pyrgos_store::{Batch, Blocks, Prefix, RecordKey, Records, Table};
 
 use super::pointers::not_present;
 use super::view::{View, run};
 use super::{Failure, Service};
+
+/// Most accounts in which one call looks for a block.
+const MAX_ASKED: usize = 1000;
 
 impl Service {
     /// Current and former identifiers of this node, the current one last.
@@ -41,9 +44,7 @@ impl Service {
         if self.parts.records.scan(&prefix, None, 1)?.is_empty() {
             return Ok(());
         }
-        let outcome = self.parts.records.commit(Batch::new().delete_all(prefix).deferred())?;
-        debug_assert_eq!(outcome, Outcome::Committed, "a batch without conditions");
-        Ok(())
+        self.write(Batch::new().delete_all(prefix).deferred())
     }
 
     /// Stores blocks of one writer (`spec/02` §2.4).
@@ -57,29 +58,45 @@ impl Service {
             return Err(Failure::refused("Block too big!"));
         }
         let key = self.writing_key(&owner, &writer, &group.blocks)?;
-        for SignedBlock { block, signature } in &group.blocks {
-            block::check_signature(&key, block, signature)?;
-        }
+        let digests: Vec<[u8; 32]> = group
+            .blocks
+            .iter()
+            .map(|SignedBlock { block, signature }| block::check_signature(&key, block, signature))
+            .collect::<Result<_, _>>()?;
         if !self.is_known(&owner, &writer)? {
             return Err(not_present(&writer));
         }
         let mut blocks = Vec::with_capacity(group.blocks.len());
-        for SignedBlock { block, .. } in group.blocks {
+        for (SignedBlock { block, .. }, digest) in group.blocks.into_iter().zip(digests) {
             block::check_writable(codec, &block).map_err(unwritable)?;
-            blocks.push((Cid::of_block(codec, &block), block));
+            blocks.push((Cid::from_sha256(codec, digest), block));
         }
-        self.admit_write(&owner, &writer, &blocks)?;
+        let admitted = self.admit_write(&owner, &writer, &blocks)?;
+        let stored = self.guard_and_store(&owner, &transaction, &blocks);
+        if stored.is_err() {
+            // Not there, so not to be counted: a client that tries again would otherwise fill the quota with one block.
+            self.ledger.give_back(&owner, &writer, admitted);
+        }
+        stored?;
+        Ok(blocks.into_iter().map(|(cid, _)| cid).collect())
+    }
 
+    fn guard_and_store(
+        &self,
+        owner: &Owner,
+        transaction: &TransactionId,
+        blocks: &[(Cid, Bytes)],
+    ) -> Result<(), Failure> {
+        // A full disk refuses the guards' rows too: only what can follow is announced.
+        self.parts.blocks.check_space()?;
         // Before the blocks can be seen, so that a collection that sees them sees also that they are guarded.
         let guarded_at = self.now_millis().to_be_bytes();
         let guard = blocks.iter().fold(Batch::new().deferred(), |batch, (cid, _)| {
-            let key = RecordKey::transaction_block(&owner, transaction.as_str(), cid);
+            let key = RecordKey::transaction_block(owner, transaction.as_str(), cid);
             batch.put(key, Bytes::copy_from_slice(&guarded_at))
         });
-        let outcome = self.parts.records.commit(guard)?;
-        debug_assert_eq!(outcome, Outcome::Committed, "a batch without conditions");
-        self.parts.blocks.put(&owner, &blocks)?;
-        Ok(blocks.into_iter().map(|(cid, _)| cid).collect())
+        self.write(guard)?;
+        Ok(self.parts.blocks.put(owner, blocks)?)
     }
 
     /// The key that must have signed the blocks. A writer whose hash does not hold its key brings the key as its first
@@ -95,8 +112,8 @@ impl Service {
     }
 
     /// Asks the ledger whether the account may write these blocks. A block that is there already takes no space, so that a
-    /// repeated request is not counted twice.
-    fn admit_write(&self, owner: &Owner, writer: &Writer, blocks: &[(Cid, Bytes)]) -> Result<(), Failure> {
+    /// repeated request is not counted twice. Answers the bytes that were counted.
+    fn admit_write(&self, owner: &Owner, writer: &Writer, blocks: &[(Cid, Bytes)]) -> Result<u64, Failure> {
         let mut bytes = 0;
         for (cid, block) in blocks {
             if !self.parts.blocks.has(owner, cid)? {
@@ -105,7 +122,8 @@ impl Service {
         }
         let quota = self.quota(owner)?.unwrap_or(0);
         let total = self.total_usage(owner)?;
-        Ok(self.ledger.admit(owner, writer, bytes, total, quota, self.now_millis())?)
+        self.ledger.admit(owner, writer, bytes, total, quota, self.now_millis())?;
+        Ok(bytes)
     }
 
     /// Reads a block, if its token fits.
@@ -129,10 +147,20 @@ impl Service {
         Ok(Some(block))
     }
 
-    /// Size of a block. Everybody may know it.
+    /// Size of a block. Everybody may know it. Existing clients do not say whose it is (`spec/04` §4.10), so that the
+    /// accounts are asked one after another, at most [`MAX_ASKED`] of them.
     pub fn block_size(&self, call: GetBlockSize) -> Result<Option<u64>, Failure> {
-        let owner = call.owner.ok_or_else(|| Failure::refused("No value present for parameter owner"))?;
-        Ok(self.parts.blocks.size(&owner, &call.cid)?)
+        let blocks = &self.parts.blocks;
+        if let Some(owner) = call.owner {
+            return Ok(blocks.size(&owner, &call.cid)?);
+        }
+        let identities = self.parts.records.scan(&Prefix::whole(Table::Identities), None, MAX_ASKED)?;
+        for owner in identities.iter().filter_map(|(key, _)| key.to_owner()) {
+            if let Some(size) = blocks.size(&owner, &call.cid)? {
+                return Ok(Some(size));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks chunks up in a file tree: the nodes on the way to each, and the chunks whose tokens fit. One token that does

@@ -47,11 +47,6 @@ impl<'a> View<'a> {
             None => self.blocks.size(self.owner, cid),
         }
     }
-
-    /// Whether a crash may have lost blocks that were accepted.
-    pub(super) fn may_have_gaps(&self) -> bool {
-        self.blocks.may_have_lost_puts()
-    }
 }
 
 impl BlockSource for View<'_> {

@@ -216,7 +216,8 @@ impl fmt::Debug for SignUp {
 impl Call for SignUp {
     type Output = Decision;
     const PATH: &'static str = "peergos/v0/core/signup";
-    const MAX_BODY: usize = 256 * 1024;
+    // The log, and what comes with it: a name, one claim, a proof and a token.
+    const MAX_BODY: usize = MAX_LOG_BYTES + 16 * 1024;
 
     fn request(&self) -> Request {
         // One link travels bare, not as a list of one.

@@ -100,10 +100,11 @@ pub fn sign(writer: &SecretKey, block: &[u8]) -> Vec<u8> {
     writer.sign_attached(&sha256(block))
 }
 
-/// Checks that `signature` is the writer's over this block.
-pub fn check_signature(writer: &PublicKey, block: &[u8], signature: &[u8]) -> Result<(), BlockError> {
+/// Checks that `signature` is the writer's over this block. Answers the block's SHA-256, which names it.
+pub fn check_signature(writer: &PublicKey, block: &[u8], signature: &[u8]) -> Result<[u8; 32], BlockError> {
+    let digest = sha256(block);
     match writer.open(signature) {
-        Ok(digest) if digest == sha256(block) => Ok(()),
+        Ok(signed) if signed == digest => Ok(digest),
         _ => Err(BlockError::Signature),
     }
 }

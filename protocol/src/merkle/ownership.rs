@@ -98,30 +98,29 @@ pub struct Walk {
     pub unproven: Vec<(Writer, KeyHash)>,
 }
 
-/// Finds all writers of an account, at most `limit`.
+/// Finds all writers of an account. The trees on the way may hold `limit` entries together, counting also those that prove
+/// nothing, or that were met before: each of them costs a read and two signatures.
 pub async fn walk<S: WriterSource>(source: &S, owner: &Owner, limit: usize) -> Result<Walk, OwnershipError<S::Error>> {
     let root = Writer::from(owner);
     let mut seen = HashSet::from([root.clone()]);
     let mut walk = Walk { writers: vec![root], unproven: Vec::new() };
-    let mut next = 0;
+    let (mut next, mut budget) = (0, Budget { left: limit, limit });
     while let Some(writer) = walk.writers.get(next).cloned() {
         next += 1;
-        let children = children(source, &writer, limit, true).await?;
+        let children = children(source, &writer, &mut budget, true).await?;
         walk.unproven.extend(children.unproven.into_iter().map(|key| (writer.clone(), key)));
         for child in children.proven {
             if seen.insert(child.clone()) {
                 walk.writers.push(child);
             }
         }
-        if walk.writers.len() > limit {
-            return Err(OwnershipError::TooMany(limit));
-        }
     }
     Ok(walk)
 }
 
 /// Whether `writer` belongs to the account: it is the identity key, or a chain of trees of owned keys, proofs opened,
-/// leads from there to it (`spec/02` §5.4). At most `limit` keys are followed. Labelled keys do not count.
+/// leads from there to it (`spec/02` §5.4). At most `limit` entries are looked at, as for [`walk`]. Labelled keys do not
+/// count.
 pub async fn owns<S: WriterSource>(
     source: &S,
     owner: &Owner,
@@ -130,6 +129,7 @@ pub async fn owns<S: WriterSource>(
 ) -> Result<bool, OwnershipError<S::Error>> {
     let mut pending = vec![Writer::from(owner)];
     let mut seen: HashSet<Writer> = pending.iter().cloned().collect();
+    let mut budget = Budget { left: limit, limit };
     while let Some(parent) = pending.pop() {
         if parent == *writer {
             return Ok(true);
@@ -138,13 +138,23 @@ pub async fn owns<S: WriterSource>(
         if proven_child(source, &parent, writer).await? {
             return Ok(true);
         }
-        let children = children(source, &parent, limit, false).await?.proven;
+        let children = children(source, &parent, &mut budget, false).await?.proven;
         pending.extend(children.into_iter().filter(|child| seen.insert(child.clone())));
-        if seen.len() > limit {
-            return Err(OwnershipError::TooMany(limit));
-        }
     }
     Ok(false)
+}
+
+/// Entries that one walk may still look at.
+struct Budget {
+    left: usize,
+    limit: usize,
+}
+
+impl Budget {
+    fn take<E>(&mut self, entries: usize) -> Result<(), OwnershipError<E>> {
+        self.left = self.left.checked_sub(entries).ok_or(OwnershipError::TooMany(self.limit))?;
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -158,7 +168,7 @@ struct Children {
 async fn children<S: WriterSource>(
     source: &S,
     parent: &Writer,
-    limit: usize,
+    budget: &mut Budget,
     named: bool,
 ) -> Result<Children, OwnershipError<S::Error>> {
     let Some(data) = writer_data(source, parent).await? else { return Ok(Children::default()) };
@@ -168,6 +178,7 @@ async fn children<S: WriterSource>(
         let mut entries = champ.entries(owned);
         let mut links = Vec::new();
         while let Some(entry) = entries.next().await? {
+            budget.take(1)?;
             match &entry.value {
                 Value::Link(cid) => links.push(cid.clone()),
                 Value::Null => {}
@@ -176,15 +187,15 @@ async fn children<S: WriterSource>(
                     return Err(OwnershipError::Malformed { cid: owned.clone(), reason });
                 }
             }
-            if links.len() > limit {
-                return Err(OwnershipError::TooMany(limit));
-            }
         }
         for some in links.chunks(PARALLEL) {
             proofs.extend(try_join_all(some.iter().map(|cid| read::<S, OwnerProof>(source, cid))).await?);
         }
     }
-    proofs.extend(data.named.into_iter().filter(|_| named).flat_map(|named| named.into_values()));
+    if let Some(named) = data.named.filter(|_| named) {
+        budget.take(named.len())?;
+        proofs.extend(named.into_values());
+    }
     let mut children = Children::default();
     for proof in proofs {
         match opened_owner(source, &proof).await? {

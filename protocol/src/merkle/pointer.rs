@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use pyrgos_crypto::sign::{PublicKey, SecretKey};
+use pyrgos_crypto::sign::{PublicKey, SIGNATURE_SIZE, SecretKey};
 
 use crate::encoding::{Cid, DecodeError, FromCbor, ToCbor, Value};
 use crate::keys::Writer;
@@ -78,7 +78,16 @@ impl PointerUpdate {
 
     /// Opens the signed form.
     pub fn open(writer: &PublicKey, signed: &[u8]) -> Result<Self, PointerRefused> {
-        let message = writer.open(signed).map_err(|_| PointerRefused::Signature)?;
+        PointerUpdate::read(writer.open(signed).map_err(|_| PointerRefused::Signature)?)
+    }
+
+    /// Opens the signed form without verifying it. Only for what whoever calls this has verified before it stored it.
+    pub fn open_stored(signed: &[u8]) -> Result<Self, PointerRefused> {
+        let (_, message) = signed.split_at_checked(SIGNATURE_SIZE).ok_or(PointerRefused::Stored)?;
+        PointerUpdate::read(message)
+    }
+
+    fn read(message: &[u8]) -> Result<Self, PointerRefused> {
         // What follows the list is ignored, as the reference does (vector "trailing byte after the list").
         let (value, _) = Value::decode_first(&Bytes::copy_from_slice(message)).map_err(PointerRefused::Malformed)?;
         PointerUpdate::from_cbor(&value).map_err(PointerRefused::Malformed)

@@ -6,14 +6,18 @@ use bytes::Bytes;
 
 use super::{Chain, ChainError, Username};
 use crate::encoding::{DecodeError, FromCbor, ToCbor, Value};
-use crate::keys::signed::CALL_WINDOW;
 use crate::keys::{Owner, PublicSigningKey, SignedError, SignedRequest, Writer};
 use crate::login::{BlockWrite, LoginData};
 use crate::merkle::bat::BatWithId;
 use crate::merkle::pointer::{PointerUpdate, SignedPointerUpdate};
 
-/// The largest log that a server reads, in bytes (`spec/04` §5).
-pub const MAX_LOG_BYTES: usize = 65_536;
+/// The largest log that a server reads, in bytes. Existing servers stop at 64 KiB, which existing clients come close to
+/// (`spec/04` §20.9).
+pub const MAX_LOG_BYTES: usize = 256 * 1024;
+
+/// How far the request to keep the mirror token may be from a server's time. Clients sign it before they work for the
+/// difficulty that the server asks for, which may take long.
+pub const SIGN_UP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The call that the mirror token's authorisation is made out to.
 pub const ADD_BAT_PATH: &str = "peergos/v0/bats/addBat";
@@ -139,7 +143,7 @@ impl OperationLog {
 
     /// Every check that a server can make before it stores anything (`spec/06` §1.8, `spec/01` §12.3): the claim is
     /// the valid first one of `username`, every write is signed by its writer, the login data are this user's and
-    /// authorised by the identity, and so is the mirror token, not long before or after `now_millis`.
+    /// authorised by the identity, and so is the mirror token, at most [`SIGN_UP_WINDOW`] before or after `now_millis`.
     ///
     /// Left to the server, which has the stored state: that the name is free, that the claim names this server, that
     /// writers other than the owner ([`OperationLog::other_writers`]) are owned by it once the log is replayed, and the
@@ -168,7 +172,7 @@ impl OperationLog {
             login.verify(username, &identity)?;
         }
         if let Some(bat) = &self.mirror_bat {
-            bat.verify(&identity, now_millis, CALL_WINDOW)?;
+            bat.verify(&identity, now_millis, SIGN_UP_WINDOW)?;
         }
         Ok(owner.clone())
     }

@@ -141,6 +141,10 @@ impl<S: Blocks> Blocks for Counting<S> {
         self.inner.may_have_lost_puts()
     }
 
+    fn check_space(&self) -> Result<(), StoreError> {
+        self.inner.check_space()
+    }
+
     fn reclaim(&self) -> Result<u64, StoreError> {
         self.inner.reclaim()
     }

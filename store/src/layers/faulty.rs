@@ -135,6 +135,10 @@ impl<S: Blocks> Blocks for Faulty<S> {
         self.inner.may_have_lost_puts()
     }
 
+    fn check_space(&self) -> Result<(), StoreError> {
+        self.inner.check_space()
+    }
+
     fn reclaim(&self) -> Result<u64, StoreError> {
         self.call(true, |inner| inner.reclaim())
     }

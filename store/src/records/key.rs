@@ -42,13 +42,15 @@ pub enum Table {
     Messages,
     /// Sign-up tokens that were not used yet: token.
     SignupTokens,
+    /// Requests for more space that wait (`spec/04` §10): username.
+    SpaceRequests,
     /// What the node keeps about itself: name.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 16] = [
+    pub const ALL: [Table; 17] = [
         Table::Pointers,
         Table::Writers,
         Table::Logins,
@@ -64,6 +66,7 @@ impl Table {
         Table::Transactions,
         Table::Messages,
         Table::SignupTokens,
+        Table::SpaceRequests,
         Table::Meta,
     ];
 
@@ -85,6 +88,7 @@ impl Table {
             Table::Transactions => "transactions",
             Table::Messages => "messages",
             Table::SignupTokens => "signup-tokens",
+            Table::SpaceRequests => "space-requests",
             Table::Meta => "meta",
         }
     }
@@ -178,6 +182,11 @@ impl RecordKey {
         RecordKey { table: Table::SignupTokens, bytes: token.as_bytes().to_vec() }
     }
 
+    /// [`Table::SpaceRequests`].
+    pub fn space_request(username: &str) -> Self {
+        Prefix::of_username(Table::SpaceRequests, username).then(&[])
+    }
+
     /// [`Table::Meta`].
     pub fn meta(name: &str) -> Self {
         RecordKey { table: Table::Meta, bytes: name.as_bytes().to_vec() }
@@ -219,7 +228,8 @@ impl RecordKey {
             | Table::SecondFactors
             | Table::Bats
             | Table::Quotas
-            | Table::Messages => self.split()?.0,
+            | Table::Messages
+            | Table::SpaceRequests => self.split()?.0,
             _ => return None,
         };
         std::str::from_utf8(name).ok()

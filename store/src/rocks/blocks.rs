@@ -123,13 +123,6 @@ impl RocksStore {
         }
         Ok(torn)
     }
-
-    fn check_space(&self) -> Result<(), StoreError> {
-        match self.folder.free_bytes()? < self.options.reserve_bytes {
-            true => Err(StoreError::DiskFull),
-            false => Ok(()),
-        }
-    }
 }
 
 fn add_extent(db: &DB, batch: &mut WriteBatch, key: &[u8], extent: Extent) -> Result<(), StoreError> {
@@ -140,6 +133,13 @@ fn add_extent(db: &DB, batch: &mut WriteBatch, key: &[u8], extent: Extent) -> Re
 }
 
 impl Blocks for RocksStore {
+    fn check_space(&self) -> Result<(), StoreError> {
+        match self.folder.free_bytes()? < self.options.reserve_bytes {
+            true => Err(StoreError::DiskFull),
+            false => Ok(()),
+        }
+    }
+
     fn put(&self, owner: &Owner, blocks: &[(Cid, Bytes)]) -> Result<(), StoreError> {
         if blocks.is_empty() {
             return Ok(());

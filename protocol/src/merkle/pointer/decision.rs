@@ -72,8 +72,9 @@ pub fn admit(stored: Option<&[u8]>, key: &PublicKey, signed: &[u8]) -> Result<Po
         return Err(PointerRefused::TooBig { len: signed.len() });
     }
     let update = PointerUpdate::open(key, signed)?;
+    // It was verified when it came.
     let stored =
-        stored.map(|stored| PointerUpdate::open(key, stored).map_err(|_| PointerRefused::Stored)).transpose()?;
+        stored.map(|stored| PointerUpdate::open_stored(stored).map_err(|_| PointerRefused::Stored)).transpose()?;
     let existing = stored.as_ref().and_then(PointerUpdate::updated);
     let sequence = stored.as_ref().and_then(PointerUpdate::sequence);
     if update.original() != existing {
