@@ -1,6 +1,7 @@
 //! Blocks: an index row for each, the bytes of small ones in the database, those of large ones in segments.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pyrgos_protocol::encoding::Cid;
@@ -104,19 +105,22 @@ impl RocksStore {
         }))
     }
 
-    /// Drops the rows of extents behind `from` that do not hold what was written, and says how many those were.
-    pub(super) fn drop_torn(&self, from: Position) -> Result<usize, StoreError> {
+    /// Drops the rows of those extents that do not hold what was written, and says how many those were.
+    pub(super) fn drop_torn(&self, unsettled: &[Placed]) -> Result<usize, StoreError> {
         let mut torn = 0;
-        for row in self.extents(from)? {
-            let (at, key) = row?;
+        for (at, key) in unsettled {
+            let whole = match self.is_live(key, *at)? {
+                Some(extent) => matches!(self.segments.read(&extent)?, Found::Block(_)),
+                None => false,
+            };
+            if whole {
+                continue;
+            }
+            let _tail = lock(&self.tail);
             let mut batch = WriteBatch::default();
-            match self.is_live(&key, at)? {
-                Some(extent) if matches!(self.segments.read(&extent)?, Found::Block(_)) => continue,
-                Some(_) => {
-                    torn += 1;
-                    batch.delete_cf(family(&self.db, INDEX)?, &key);
-                }
-                None => {}
+            if self.is_live(key, *at)?.is_some() {
+                torn += 1;
+                batch.delete_cf(family(&self.db, INDEX)?, key);
             }
             batch.delete_cf(family(&self.db, EXTENTS)?, at.to_bytes());
             self.write(batch, false)?;
@@ -240,7 +244,7 @@ impl Blocks for RocksStore {
     }
 
     fn may_have_lost_puts(&self) -> bool {
-        self.lost_puts
+        self.lost_puts.load(Ordering::SeqCst)
     }
 
     fn reclaim(&self) -> Result<u64, StoreError> {
