@@ -128,6 +128,18 @@ impl RocksStore {
         Ok(torn)
     }
 
+    /// Whether the bytes that a row speaks of can be read.
+    fn is_whole(&self, key: &[u8], row: &Row) -> Result<bool, StoreError> {
+        match &row.extent {
+            Some(extent) => Ok(matches!(self.segments.read(extent)?, Found::Block(_))),
+            None => match self.db.get_pinned_cf(family(&self.db, BLOCKS)?, key).map_err(database("read a block")) {
+                Ok(bytes) => Ok(bytes.is_some()),
+                Err(StoreError::Damaged { .. }) => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
     fn check_space(&self) -> Result<(), StoreError> {
         match self.folder.free_bytes()? < self.options.reserve_bytes {
             true => Err(StoreError::DiskFull),
@@ -151,17 +163,37 @@ impl Blocks for RocksStore {
         self.check_space()?;
         let index = family(&self.db, INDEX)?;
         let small = family(&self.db, BLOCKS)?;
-        // Index rows change under this lock only, so that a delete or a move of the same block never comes between.
-        let mut tail = lock(&self.tail);
+        // Rows of large blocks change under the tail's lock only, so that a delete or a move of the same block never comes
+        // between. A small block and its row are written and deleted in one batch, which needs no lock.
+        let mut tail = None;
         let mut batch = WriteBatch::default();
         let mut seen = std::collections::HashSet::new();
         for (cid, block) in blocks {
-            let key = block_key(owner, cid);
-            if self.row(&key)?.is_some() || !seen.insert(cid) {
+            if !seen.insert(cid) {
                 continue;
             }
-            if block.len() >= self.options.bulk_bytes {
-                let extent = self.segments.append(&mut tail, block, self.options.segment_bytes)?;
+            let key = block_key(owner, cid);
+            let bulk = block.len() >= self.options.bulk_bytes;
+            let mut stored = self.row(&key)?;
+            if let Some(row) = &stored
+                && self.is_whole(&key, row)?
+            {
+                continue;
+            }
+            // New, or damaged: then this repairs it. A row that came or moved since the look is of whole bytes.
+            if bulk && tail.is_none() {
+                tail = Some(lock(&self.tail));
+                let now = self.row(&key)?;
+                if now.is_some() && now != stored {
+                    continue;
+                }
+                stored = now;
+            }
+            if let Some(Row { extent: Some(old), .. }) = stored {
+                batch.delete_cf(family(&self.db, EXTENTS)?, old.at.to_bytes());
+            }
+            if let (true, Some(tail)) = (bulk, &mut tail) {
+                let extent = self.segments.append(tail, block, self.options.segment_bytes)?;
                 add_extent(&self.db, &mut batch, &key, extent)?;
             } else {
                 let size = u32::try_from(block.len()).map_err(|_| StoreError::Io {

@@ -62,6 +62,8 @@ fn damage_to_settled_data_is_an_error_and_no_wrong_block() {
     assert!(matches!(store.get(&owner, &block.0), Err(StoreError::Damaged { .. })));
     fs::write(&segment, &bytes[..5]).unwrap();
     assert!(matches!(store.get(&owner, &block.0), Err(StoreError::Damaged { .. })));
+    store.put(&owner, std::slice::from_ref(&block)).unwrap();
+    assert_eq!(store.get(&owner, &block.0).unwrap().as_ref(), Some(&block.1), "putting it again repairs it");
 }
 
 #[test]
