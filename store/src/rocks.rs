@@ -59,6 +59,7 @@ mod segments;
 mod tests;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use rocksdb::{
@@ -123,7 +124,12 @@ pub struct RocksStore {
     settled: Mutex<Settled>,
     stripes: Vec<Mutex<()>>,
     reclaiming: Mutex<()>,
-    lost_puts: bool,
+    lost_puts: AtomicBool,
+    /// How often unsettled blocks were given up.
+    losses: AtomicU64,
+    /// Lets the store go without the care of closing, for tests.
+    #[cfg(test)]
+    crashed: AtomicBool,
     options: Options,
     // Last, so that the lock goes after the database is closed.
     folder: Folder,
@@ -174,14 +180,17 @@ impl RocksStore {
         for made in [Some(path), path.parent()].into_iter().flatten().filter(|made| !made.as_os_str().is_empty()) {
             folder::sync_directory(made).map_err(|e| StoreError::io("make the data directory durable", e))?;
         }
-        let mut store = RocksStore {
+        let store = RocksStore {
             db,
             segments,
             settled: Mutex::new(Settled { position: tail.end(), failed: false }),
             tail: Mutex::new(tail),
             stripes: (0..64).map(|_| Mutex::new(())).collect(),
             reclaiming: Mutex::new(()),
-            lost_puts: folder.before == Before::PowerLost,
+            lost_puts: AtomicBool::new(folder.before == Before::PowerLost),
+            losses: AtomicU64::new(0),
+            #[cfg(test)]
+            crashed: AtomicBool::new(false),
             options,
             folder,
         };
@@ -193,11 +202,12 @@ impl RocksStore {
 
     /// Rows that the log kept may speak of bytes that were never written: they go. What is there is made durable, since
     /// the process that wrote it can no longer do so.
-    fn recover(&mut self, from: Position) -> Result<(), StoreError> {
-        let torn = self.drop_torn(from)?;
+    fn recover(&self, from: Position) -> Result<(), StoreError> {
+        let unsettled = self.extents(from)?.collect::<Result<Vec<_>, _>>()?;
+        let torn = self.drop_torn(&unsettled)?;
         if torn > 0 {
             tracing::warn!(torn, "bulk blocks that no commit had followed were lost in a crash");
-            self.lost_puts = true;
+            self.lost_puts.store(true, Ordering::SeqCst);
         }
         self.segments.sync_from(from.segment)?;
         self.make_durable(WriteBatch::default())
@@ -218,7 +228,11 @@ impl RocksStore {
 
     /// Puts on the disk all bulk data that was appended before this call. Those who wait for the lock find that the one
     /// before them has done it for all.
+    ///
+    /// [`StoreError::Damaged`] if an unsettled block was lost meanwhile: what waits may reach it. The next call goes on
+    /// without that block.
     fn settle(&self) -> Result<Position, StoreError> {
+        let losses = self.losses.load(Ordering::SeqCst);
         let wanted = lock(&self.tail).end();
         let mut settled = lock(&self.settled);
         if settled.failed {
@@ -229,7 +243,10 @@ impl RocksStore {
             tracing::warn!(%error, "the disk did not take bulk data, writing it again");
             self.settle_elsewhere(&mut settled)?;
         }
-        Ok(settled.position)
+        match self.losses.load(Ordering::SeqCst) == losses {
+            true => Ok(settled.position),
+            false => Err(StoreError::Damaged { what: "bulk data that no commit had followed".into() }),
+        }
     }
 
     /// Syncs all segments up to the end, without keeping others from appending.
@@ -246,7 +263,8 @@ impl RocksStore {
     }
 
     /// After a failed sync the kernel may have forgotten that pages are dirty, and a second sync of the same file would
-    /// say that all is well. So everything unsettled is written again, to another file.
+    /// say that all is well. So everything unsettled is written again, to another file. What cannot be read any more goes:
+    /// no commit that followed it was acknowledged, and those that wait are refused once ([`Self::settle`]).
     fn settle_elsewhere(&self, settled: &mut Settled) -> Result<(), StoreError> {
         let from = settled.position;
         let start = {
@@ -263,7 +281,14 @@ impl RocksStore {
             }
             unsettled.push((at, key));
         }
-        let moved = self.move_blocks(&unsettled, settled);
+        let moved = self.drop_torn(&unsettled).and_then(|torn| {
+            if torn > 0 {
+                tracing::error!(torn, "bulk blocks that no commit had followed cannot be read any more");
+                self.lost_puts.store(true, Ordering::SeqCst);
+                self.losses.fetch_add(1, Ordering::SeqCst);
+            }
+            self.move_blocks(&unsettled, settled)
+        });
         settled.failed = moved.is_err();
         if settled.failed {
             settled.position = from;
@@ -288,6 +313,10 @@ impl RocksStore {
 
 impl Drop for RocksStore {
     fn drop(&mut self) {
+        #[cfg(test)]
+        if self.crashed.load(Ordering::SeqCst) {
+            return;
+        }
         match self.make_durable(WriteBatch::default()) {
             Ok(()) => self.folder.closed(),
             Err(error) => tracing::warn!(%error, "the store was not closed well, the next start will look at it"),

@@ -1,6 +1,7 @@
 //! Blocks: an index row for each, the bytes of small ones in the database, those of large ones in segments.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pyrgos_protocol::encoding::Cid;
@@ -104,24 +105,39 @@ impl RocksStore {
         }))
     }
 
-    /// Drops the rows of extents behind `from` that do not hold what was written, and says how many those were.
-    pub(super) fn drop_torn(&self, from: Position) -> Result<usize, StoreError> {
+    /// Drops the rows of those extents that do not hold what was written, and says how many those were.
+    pub(super) fn drop_torn(&self, unsettled: &[Placed]) -> Result<usize, StoreError> {
         let mut torn = 0;
-        for row in self.extents(from)? {
-            let (at, key) = row?;
+        for (at, key) in unsettled {
+            let whole = match self.is_live(key, *at)? {
+                Some(extent) => matches!(self.segments.read(&extent)?, Found::Block(_)),
+                None => false,
+            };
+            if whole {
+                continue;
+            }
+            let _tail = lock(&self.tail);
             let mut batch = WriteBatch::default();
-            match self.is_live(&key, at)? {
-                Some(extent) if matches!(self.segments.read(&extent)?, Found::Block(_)) => continue,
-                Some(_) => {
-                    torn += 1;
-                    batch.delete_cf(family(&self.db, INDEX)?, &key);
-                }
-                None => {}
+            if self.is_live(key, *at)?.is_some() {
+                torn += 1;
+                batch.delete_cf(family(&self.db, INDEX)?, key);
             }
             batch.delete_cf(family(&self.db, EXTENTS)?, at.to_bytes());
             self.write(batch, false)?;
         }
         Ok(torn)
+    }
+
+    /// Whether the bytes that a row speaks of can be read.
+    fn is_whole(&self, key: &[u8], row: &Row) -> Result<bool, StoreError> {
+        match &row.extent {
+            Some(extent) => Ok(matches!(self.segments.read(extent)?, Found::Block(_))),
+            None => match self.db.get_pinned_cf(family(&self.db, BLOCKS)?, key).map_err(database("read a block")) {
+                Ok(bytes) => Ok(bytes.is_some()),
+                Err(StoreError::Damaged { .. }) => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
     }
 }
 
@@ -147,17 +163,37 @@ impl Blocks for RocksStore {
         self.check_space()?;
         let index = family(&self.db, INDEX)?;
         let small = family(&self.db, BLOCKS)?;
-        // Index rows change under this lock only, so that a delete or a move of the same block never comes between.
-        let mut tail = lock(&self.tail);
+        // Rows of large blocks change under the tail's lock only, so that a delete or a move of the same block never comes
+        // between. A small block and its row are written and deleted in one batch, which needs no lock.
+        let mut tail = None;
         let mut batch = WriteBatch::default();
         let mut seen = std::collections::HashSet::new();
         for (cid, block) in blocks {
-            let key = block_key(owner, cid);
-            if self.row(&key)?.is_some() || !seen.insert(cid) {
+            if !seen.insert(cid) {
                 continue;
             }
-            if block.len() >= self.options.bulk_bytes {
-                let extent = self.segments.append(&mut tail, block, self.options.segment_bytes)?;
+            let key = block_key(owner, cid);
+            let bulk = block.len() >= self.options.bulk_bytes;
+            let mut stored = self.row(&key)?;
+            if let Some(row) = &stored
+                && self.is_whole(&key, row)?
+            {
+                continue;
+            }
+            // New, or damaged: then this repairs it. A row that came or moved since the look is of whole bytes.
+            if bulk && tail.is_none() {
+                tail = Some(lock(&self.tail));
+                let now = self.row(&key)?;
+                if now.is_some() && now != stored {
+                    continue;
+                }
+                stored = now;
+            }
+            if let Some(Row { extent: Some(old), .. }) = stored {
+                batch.delete_cf(family(&self.db, EXTENTS)?, old.at.to_bytes());
+            }
+            if let (true, Some(tail)) = (bulk, &mut tail) {
+                let extent = self.segments.append(tail, block, self.options.segment_bytes)?;
                 add_extent(&self.db, &mut batch, &key, extent)?;
             } else {
                 let size = u32::try_from(block.len()).map_err(|_| StoreError::Io {
@@ -240,7 +276,7 @@ impl Blocks for RocksStore {
     }
 
     fn may_have_lost_puts(&self) -> bool {
-        self.lost_puts
+        self.lost_puts.load(Ordering::SeqCst)
     }
 
     fn reclaim(&self) -> Result<u64, StoreError> {

@@ -10,9 +10,13 @@ use crate::StoreError;
 /// Less than this in the newest segment is not worth ending it for.
 const WORTH_BYTES: u64 = 16 << 20;
 
+/// So many bytes are copied and synced at a time, since commits wait meanwhile.
+const SLICE_BYTES: u64 = 4 << 20;
+
 /// What is in a segment.
 struct Content {
-    live: Vec<Placed>,
+    /// In slices of about [`SLICE_BYTES`].
+    live: Vec<Vec<Placed>>,
     live_bytes: u64,
 }
 
@@ -41,7 +45,7 @@ impl RocksStore {
             }
             // Blocks that came between the look and the end of the newest segment.
             let content = self.content(segment)?;
-            match self.move_blocks(&content.live, &mut lock(&self.settled)) {
+            match content.live.iter().try_for_each(|slice| self.move_blocks(slice, &mut lock(&self.settled))) {
                 Ok(()) => {}
                 Err(StoreError::Damaged { what }) => {
                     tracing::error!(what, "a segment stays, since not all of it can be read");
@@ -66,6 +70,7 @@ impl RocksStore {
     fn content(&self, segment: u32) -> Result<Content, StoreError> {
         let mut content = Content { live: Vec::new(), live_bytes: 0 };
         let mut gone = WriteBatch::default();
+        let mut slice_bytes = SLICE_BYTES;
         for row in self.extents(Position { segment, offset: 0 })? {
             let (at, key) = row?;
             if at.segment != segment {
@@ -74,7 +79,14 @@ impl RocksStore {
             match self.is_live(&key, at)? {
                 Some(extent) => {
                     content.live_bytes += u64::from(extent.length);
-                    content.live.push((at, key));
+                    if slice_bytes >= SLICE_BYTES {
+                        content.live.push(Vec::new());
+                        slice_bytes = 0;
+                    }
+                    slice_bytes += u64::from(extent.length);
+                    if let Some(slice) = content.live.last_mut() {
+                        slice.push((at, key));
+                    }
                 }
                 None => gone.delete_cf(family(&self.db, EXTENTS)?, at.to_bytes()),
             }

@@ -11,7 +11,7 @@ use rocksdb::WriteBatch;
 use super::blocks::rows_between;
 use super::{RocksStore, database, family, lock};
 use crate::records::Write;
-use crate::{Batch, Durability, Outcome, Prefix, RecordKey, Records, StoreError};
+use crate::{Batch, Durability, Outcome, Prefix, RecordKey, Records, StoreError, Table};
 
 /// Up to this many rows a deleted prefix is deleted row by row: a range tombstone slows later reads down, and closed
 /// transactions would leave one each.
@@ -34,6 +34,9 @@ impl RocksStore {
         for write in batch.writes() {
             match write {
                 Write::Put(key, _) | Write::Delete(key) => stripes[stripe(key)] = true,
+                // Closing a transaction stops nobody: its rows go one by one, and no condition is ever put on one. A row
+                // that comes meanwhile is as one that comes after.
+                Write::DeleteAll(prefix) if prefix.table() == Table::Transactions && batch.conditions().is_empty() => {}
                 Write::DeleteAll(_) => stripes.fill(true),
             }
         }
@@ -60,8 +63,10 @@ impl RocksStore {
                         }
                     }
                     let (start, end) = (prefix.bytes().to_vec(), prefix.end());
-                    // Without an end behind the prefix the rows have to be found one by one.
-                    let limit = if end.is_some() { ROWS_PER_RANGE } else { usize::MAX };
+                    // Without an end behind the prefix the rows have to be found one by one; those of transactions are
+                    // deleted without a lock, and a range would take what comes meanwhile.
+                    let ranged = end.is_some() && prefix.table() != Table::Transactions;
+                    let limit = if ranged { ROWS_PER_RANGE } else { usize::MAX };
                     let rows = self.scan(prefix, None, limit)?;
                     match end {
                         Some(end) if rows.len() >= limit => {

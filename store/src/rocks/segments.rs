@@ -13,6 +13,8 @@ use bytes::Bytes;
 use super::folder::sync_directory;
 use crate::StoreError;
 
+/// `EIO`: the medium is broken at this place. Other errors (no memory, no descriptors) pass by.
+const BROKEN_MEDIUM: i32 = 5;
 /// Files kept open for reading.
 const OPEN_READERS: usize = 64;
 
@@ -51,7 +53,7 @@ pub(super) struct Extent {
 pub(super) enum Found {
     /// The bytes.
     Block(Bytes),
-    /// No such file, a file that ends before, or other bytes than were written.
+    /// No such file, a file that ends before, other bytes than were written, or a place that the disk cannot read.
     Nothing,
 }
 
@@ -209,6 +211,7 @@ impl Segments {
             Ok(bytes) if crc32fast::hash(&bytes) == extent.crc => Ok(Found::Block(bytes.into())),
             Ok(_) => Ok(Found::Nothing),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(Found::Nothing),
+            Err(e) if e.raw_os_error() == Some(BROKEN_MEDIUM) => Ok(Found::Nothing),
             Err(e) => Err(StoreError::io("read bulk data", e)),
         }
     }

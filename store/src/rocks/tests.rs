@@ -12,6 +12,7 @@ fn open(path: &Path) -> RocksStore {
 
 /// Drops a store as a crash of the machine would: nothing is synced or noted. What the kernel still has, stays.
 fn crash(store: RocksStore, path: &Path) {
+    store.crashed.store(true, Ordering::SeqCst);
     drop(store);
     fs::write(path.join("running"), "another boot").unwrap();
 }
@@ -25,14 +26,8 @@ fn rows_of_bulk_data_that_was_not_written_go() {
     let store = open(dir.path());
     store.put(&owner, std::slice::from_ref(&early)).unwrap();
     assert!(store.commit(Batch::new()).unwrap().is_committed());
-    let settled = store.db.get_cf(family(&store.db, STATE).unwrap(), SETTLED).unwrap().unwrap();
     store.put(&owner, &[whole.clone(), changed.clone(), cut.clone()]).unwrap();
     crash(store, dir.path());
-    // Closing has moved the mark; a crash would not have.
-    {
-        let db = open_database(&dir.path().join("db"), &Options::default()).unwrap();
-        db.put_cf(family(&db, STATE).unwrap(), SETTLED, settled).unwrap();
-    }
     let mut bytes = fs::read(&segment).unwrap();
     assert_eq!(bytes.len(), 400_000);
     bytes[250_000] ^= 1;
@@ -67,6 +62,29 @@ fn damage_to_settled_data_is_an_error_and_no_wrong_block() {
     assert!(matches!(store.get(&owner, &block.0), Err(StoreError::Damaged { .. })));
     fs::write(&segment, &bytes[..5]).unwrap();
     assert!(matches!(store.get(&owner, &block.0), Err(StoreError::Damaged { .. })));
+    store.put(&owner, std::slice::from_ref(&block)).unwrap();
+    assert_eq!(store.get(&owner, &block.0).unwrap().as_ref(), Some(&block.1), "putting it again repairs it");
+}
+
+#[test]
+fn an_unsettled_block_that_cannot_be_read_stops_one_commit_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = conformance::owner(0);
+    let store = open(dir.path());
+    let [whole, lost] = [1, 2].map(|seed| conformance::block(seed, 100_000));
+    store.put(&owner, &[whole.clone(), lost.clone()]).unwrap();
+    fs::File::options().write(true).open(dir.path().join("bulk/0000000001.bulk")).unwrap().set_len(150_000).unwrap();
+    store.segments.fail_sync.store(true, Ordering::SeqCst);
+    let key = RecordKey::login("alice");
+    let batch = || Batch::new().put(key.clone(), "x");
+    assert!(matches!(store.commit(batch()), Err(StoreError::Damaged { .. })), "it may reach the lost block");
+    assert_eq!(store.read(&key).unwrap(), None);
+    assert!(store.may_have_lost_puts());
+    assert!(store.commit(batch()).unwrap().is_committed());
+    assert_eq!(store.get(&owner, &whole.0).unwrap().as_ref(), Some(&whole.1));
+    assert_eq!(store.get(&owner, &lost.0).unwrap(), None);
+    store.put(&owner, std::slice::from_ref(&lost)).unwrap();
+    assert_eq!(store.get(&owner, &lost.0).unwrap().as_ref(), Some(&lost.1));
 }
 
 #[test]
