@@ -60,6 +60,12 @@ pub struct Name {
 }
 
 impl Name {
+    /// Of an item that was looked at itself.
+    pub(crate) fn of_entry(entry: &Entry) -> Self {
+        let mime_type = Some(entry.mime_type.clone()).filter(|_| !entry.is_directory);
+        Name { name: entry.name.clone(), is_directory: Some(entry.is_directory), mime_type }
+    }
+
     /// None for an entry whose name is none, such as `..`.
     pub(crate) fn of(entry: &NamedRelativeCapability) -> Option<Self> {
         Some(Name {
