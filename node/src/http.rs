@@ -96,6 +96,7 @@ pub fn router(service: Arc<Service>, options: Options) -> Router {
         messages::routes(),
         space::routes(),
         admin::routes(),
+        social::routes(),
     ];
     let routes = groups.into_iter().fold(Router::new(), Router::merge);
     routes.fallback(unknown).layer(from_fn_with_state(shared.clone(), guard::guard)).with_state(shared)

@@ -16,7 +16,10 @@ use crate::api::login::{GetLogin, SetLogin};
 use crate::api::transport::MaybeSend;
 use crate::api::{ApiError, Call, CallError, Transport};
 use crate::encoding::{Cid, ToCbor};
-use crate::keys::{CipherError, Owner, ProofOfWork, PublicSigningKey, SignedRequest, SignedTime, SigningPrivateKeyAndPublicHash, Writer};
+use crate::keys::{
+    CipherError, Owner, ProofOfWork, PublicSigningKey, SignedRequest, SignedTime, SigningPrivateKeyAndPublicHash,
+    Writer,
+};
 use crate::login::second_factor::{FactorType, MultiFactorAuthRequest, MultiFactorAuthResponse};
 use crate::login::{
     BlockWrite, DeriveError, EntryPoints, IdentityUpdate, LoginData, LoginResponse, SecretGenerationAlgorithm,

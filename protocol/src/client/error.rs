@@ -141,7 +141,9 @@ pub enum ClientError {
     #[error("the inbox of this user is full")]
     InboxFull,
     /// The server shows another key for a name than before, and the old key did not name it.
-    #[error("the key of this user has changed, and the old key did not consent: it may not be the same person any more")]
+    #[error(
+        "the key of this user has changed, and the old key did not consent: it may not be the same person any more"
+    )]
     KeyChanged {
         /// Whose key.
         name: Username,

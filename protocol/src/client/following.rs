@@ -260,9 +260,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     pub async fn answer(&self, name: &Username, answer: Answer) -> Result<(), ClientError> {
         self.follow_requests().await?;
         let received = self.inbox().await?;
-        let from_name = |received: &ReceivedFollowRequest| {
-            received.request.sender() == name && is_first(&received.request)
-        };
+        let from_name =
+            |received: &ReceivedFollowRequest| received.request.sender() == name && is_first(&received.request);
         let received: Vec<ReceivedFollowRequest> = received.into_iter().filter(from_name).collect();
         if received.is_empty() || name == self.username() {
             return Err(ClientError::NoRequest);
@@ -398,11 +397,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         let us = person(&core.network, core.keys.owner.clone()).await?;
         let (name, own_name) = (name.clone(), core.keys.username.clone());
         let work = move || {
-            let own = FingerPrinted {
-                username: own_name.as_str(),
-                identity: us.owner.key_hash(),
-                boxing: &us.boxing_hash,
-            };
+            let own =
+                FingerPrinted { username: own_name.as_str(), identity: us.owner.key_hash(), boxing: &us.boxing_hash };
             let friend = FingerPrinted {
                 username: name.as_str(),
                 identity: friend.owner.key_hash(),

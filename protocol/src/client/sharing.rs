@@ -184,12 +184,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     }
 
     /// What a stream holds from an offset on; none if there is nothing new.
-    async fn read_stream(
-        &mut self,
-        directory: &Item,
-        stream: &str,
-        from: u64,
-    ) -> Result<Option<Records>, ClientError> {
+    async fn read_stream(&mut self, directory: &Item, stream: &str, from: u64) -> Result<Option<Records>, ClientError> {
         let file = lenient(self.view.child(directory, &part(stream)?).await)?;
         let Some(file) = file.filter(|file| !file.is_directory() && file.properties().size_bytes > from) else {
             return Ok(None);
@@ -226,18 +221,15 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     }
 
     /// Opens the received item of a name: the name that it had when it was shared, else the one that it has now.
-    async fn received_item(
-        &mut self,
-        items: &CapsInDirectory,
-        name: &FileName,
-    ) -> Result<Option<Item>, ClientError> {
+    async fn received_item(&mut self, items: &CapsInDirectory, name: &FileName) -> Result<Option<Item>, ClientError> {
         if let Some(element) = items.get(name.as_str()) {
             if let Some(item) = self.open_shared(&element.capability.clone()).await? {
                 return Ok(Some(item));
             }
         }
         for element in items.iter() {
-            if let Some(item) = self.open_shared(&element.capability.clone()).await?.filter(|item| item.name() == name) {
+            if let Some(item) = self.open_shared(&element.capability.clone()).await?.filter(|item| item.name() == name)
+            {
                 return Ok(Some(item));
             }
         }
@@ -488,7 +480,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 let Ok(owner) = Username::existing(user.as_str()) else { continue };
                 let mut pending: Vec<Vec<FileName>> = vec![Vec::new()];
                 while let Some(names) = pending.pop() {
-                    let directory = names.iter().fold(RemotePath::home(user.clone()), |path, name| path.join(name.clone()));
+                    let directory =
+                        names.iter().fold(RemotePath::home(user.clone()), |path, name| path.join(name.clone()));
                     for element in desk.received(&owner, &names).await?.iter() {
                         let sharers: Vec<Username> =
                             element.sharers.iter().filter(|name| !blocked.contains(name)).cloned().collect();

@@ -85,7 +85,13 @@ pub(crate) struct View<'s, T, R> {
 
 impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
     pub(crate) fn new(core: &'s Core<T, R>) -> Self {
-        View { core, versions: HashMap::new(), owners: HashMap::new(), spaces: HashMap::new(), directories: HashMap::new() }
+        View {
+            core,
+            versions: HashMap::new(),
+            owners: HashMap::new(),
+            spaces: HashMap::new(),
+            directories: HashMap::new(),
+        }
     }
 
     /// Whose a writing space is: the account's own unless a capability of somebody else led there.
@@ -268,12 +274,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
     }
 
     /// The child list in one chunk of a directory or link node.
-    async fn children(
-        &self,
-        owner: &Owner,
-        node: &CryptreeNode,
-        key: &SymmetricKey,
-    ) -> Result<ChildList, ClientError> {
+    async fn children(&self, owner: &Owner, node: &CryptreeNode, key: &SymmetricKey) -> Result<ChildList, ClientError> {
         let list = self.open_data(owner, node.data(), key).await?;
         ChildList::from_cbor(&list).map_err(ClientError::damaged("a directory"))
     }
