@@ -116,8 +116,11 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         }
         let known = self.entry_points().await?;
         for ignored in inbox.ignored {
-            // An answer that was taken in by a call that did not come to removing it.
-            if ignored.request.entry().is_some_and(|entry| known.contains(entry)) {
+            // An answer that was taken in by a call that did not come to removing it. It names the key of our directory;
+            // a first request, which may still want our answer, names a key that nobody knows.
+            let sender = ignored.request.sender().clone();
+            let is_taken_in = ignored.request.entry().is_some_and(|entry| known.contains(entry));
+            if is_taken_in && self.is_echo(&ignored.request, &sender).await? {
                 done.push(ignored);
             }
         }
@@ -131,6 +134,12 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
             }
         }
         Ok((first, done))
+    }
+
+    /// Whether a request names the key of our sharing directory for its sender, as answers do.
+    async fn is_echo(&mut self, request: &FollowRequest, sender: &Username) -> Result<bool, ClientError> {
+        let directory = self.item(&sharing_directory(&sender.clone().into())).await?;
+        Ok(directory.is_some_and(|directory| request.key.as_ref() == Some(&directory.cap.base_key)))
     }
 
     /// Whether the capability in a request, if there is one, belongs to the named sender.

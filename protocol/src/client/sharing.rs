@@ -222,14 +222,15 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 
     /// Opens the received item of a name: the name that it had when it was shared, else the one that it has now.
     async fn received_item(&mut self, items: &CapsInDirectory, name: &FileName) -> Result<Option<Item>, ClientError> {
-        if let Some(element) = items.get(name.as_str()) {
-            if let Some(item) = self.open_shared(&element.capability.clone()).await? {
-                return Ok(Some(item));
-            }
+        let named = match items.get(name.as_str()) {
+            Some(element) => self.open_shared(&element.capability).await?,
+            None => None,
+        };
+        if named.is_some() {
+            return Ok(named);
         }
         for element in items.iter() {
-            if let Some(item) = self.open_shared(&element.capability.clone()).await?.filter(|item| item.name() == name)
-            {
+            if let Some(item) = self.open_shared(&element.capability).await?.filter(|item| item.name() == name) {
                 return Ok(Some(item));
             }
         }
@@ -363,6 +364,17 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// Takes in what friends have shared since the last look; only `from` that one if it is followed.
     async fn receive(&self, from: Option<&str>) -> Result<(), ClientError> {
         let core = self.shared_core();
+        let is_followed = match from {
+            Some(from) => on_current_state!(core, |view| {
+                let following = Desk::new(view).following().await?;
+                Ok(following.iter().any(|entry| entry.owner_name.as_str() == from))
+            })?,
+            None => false,
+        };
+        if !is_followed {
+            // They may have agreed since the last look.
+            self.follow_requests().await?;
+        }
         with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
                 let mut desk = Desk::new(view);

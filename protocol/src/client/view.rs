@@ -100,7 +100,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
     }
 
     /// Remembers whose a writing space is before it is first read.
-    fn note_owner(&mut self, cap: &AbsoluteCapability) {
+    pub(crate) fn note_owner(&mut self, cap: &AbsoluteCapability) {
         let keys = &self.core.keys;
         if cap.owner != keys.owner && cap.writer != keys.home.writer && !self.versions.contains_key(&cap.writer) {
             self.owners.insert(cap.writer.clone(), cap.owner.clone());
