@@ -295,7 +295,7 @@ fn a_request_in_the_name_of_another_makes_no_friend() {
     let own = AbsoluteCapability { base_key: SymmetricKey::generate(&mut rng), ..own };
     let request = FollowRequest::first(name("bob"), &own, SymmetricKey::generate(&mut rng));
     let blind = BlindFollowRequest::seal(&request, &boxing_key(&wire, alice.identity()), &mut rng).unwrap();
-    let send = SendFollowRequest { owner: alice.identity().clone(), request: blind.to_bytes().into() };
+    let send = SendFollowRequest { target: alice.identity().clone(), request: blind.to_bytes().into() };
     assert!(run(call(&wire, &send)).unwrap());
     assert_eq!(run(alice.follow_requests()).unwrap(), [name("bob")]);
     let answered = run(alice.answer(&name("bob"), Answer::AcceptAndReciprocate));

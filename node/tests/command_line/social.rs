@@ -144,6 +144,8 @@ fn a_shared_folder_is_read_and_new_files_in_it_too() {
     for (name, content) in &files {
         assert!(two.machine.read(&name.replacen("notes", "again", 1)) == *content, "{name}");
     }
+    two.bob(&["get", "-r", "/alice", "all"]).ok();
+    assert!(two.machine.read("all/work/notes/hello.txt") == files[0].1);
     for hidden in ["/alice/secret", "/alice/work/secret", "/alice/shared/bob/x"] {
         two.bob(&["cat", hidden]).fails(4, hidden);
     }

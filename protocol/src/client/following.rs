@@ -171,7 +171,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
             FollowError::TooLong(_) => ClientError::Limit("the follow request is longer than a node takes"),
             _ => ClientError::WrongKey("a follow request"),
         })?;
-        let call = SendFollowRequest { owner: outgoing.person.owner.clone(), request: sealed.to_bytes().into() };
+        let call = SendFollowRequest { target: outgoing.person.owner.clone(), request: sealed.to_bytes().into() };
         // The same bytes are stored once, however often they are sent.
         match network.call(Repeat::Safely, &call).await? {
             true => Ok(()),
@@ -182,8 +182,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     async fn remove_requests(&self, done: &[ReceivedFollowRequest]) -> Result<(), ClientError> {
         let (network, keys) = (&self.core().network, &self.core().keys);
         for request in done {
-            let signed = keys.identity.secret.sign_attached(&request.blind).into();
-            let call = RemoveFollowRequest { owner: keys.owner.clone(), signed };
+            let call = RemoveFollowRequest::sign(keys.owner.clone(), &request.blind, &keys.identity.secret);
             network.call(Repeat::Safely, &call).await?;
         }
         Ok(())

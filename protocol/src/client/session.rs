@@ -133,10 +133,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         self.look_around(path).await?;
         let entries = on_current_state!(&self.core, |view| {
             let directory = view.resolve_directory(path).await?;
-            if directory.is_way_through() {
-                return view.ways_down(path).await;
-            }
-            Ok(children(view, &directory).await?.iter().map(Entry::of).collect())
+            let items = view.children_of(path, &directory).await?;
+            Ok(items.into_iter().map(|(name, item)| Entry { name, ..Entry::of(&item) }).collect())
         });
         let mut entries: Vec<Entry> = entries?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -153,7 +151,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         let names = on_current_state!(&self.core, |view| {
             let directory = view.resolve_directory(path).await?;
             if directory.is_way_through() {
-                return Ok(view.ways_down(path).await?.iter().map(Name::of_entry).collect());
+                let items = view.children_of(path, &directory).await?;
+                return Ok(items.into_iter().map(|(name, item)| Name::of_item(name, &item)).collect());
             }
             let state = view.directory(&directory).await?;
             Ok(state.entries().filter_map(Name::of).collect::<Vec<_>>())
@@ -269,14 +268,15 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn children(&self, path: &RemotePath) -> Result<Children<'_, T, R>, ClientError> {
+        self.look_around(path).await?;
         on_current_state!(&self.core, |view| {
             let directory = view.resolve_directory(path).await?;
-            let mut items = children(view, &directory).await?;
-            items.sort_by(|a, b| a.name().cmp(b.name()));
+            let mut items = view.children_of(path, &directory).await?;
+            items.sort_by(|a, b| a.0.cmp(&b.0));
             let mut opened = Children { directories: Vec::new(), files: Vec::new() };
-            for item in items {
+            for (name, item) in items {
                 match item.is_directory() {
-                    true => opened.directories.push(Entry::of(&item)),
+                    true => opened.directories.push(Entry { name, ..Entry::of(&item) }),
                     false => opened.files.push(File::new(OpenFile::new(view, item).await?)),
                 }
             }

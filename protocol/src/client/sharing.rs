@@ -17,7 +17,7 @@ use super::error::{ClientError, ErrorKind};
 use super::item::{Item, Reached};
 use super::path::RemotePath;
 use super::runtime::Runtime;
-use super::session::Session;
+use super::session::{Session, children};
 use super::view::View;
 use crate::api::Transport;
 use crate::cryptree::AbsoluteCapability;
@@ -287,25 +287,25 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         Ok(below.map(|name| [names, &[name]].concat()).collect())
     }
 
-    /// What is shared below a directory of somebody else that is not shared itself.
-    async fn ways_down(&mut self, path: &RemotePath) -> Result<Vec<Entry>, ClientError> {
+    /// What is shared below a directory of somebody else that is not shared itself, by the names under which it is found.
+    async fn ways_down(&mut self, path: &RemotePath) -> Result<Vec<(FileName, Item)>, ClientError> {
         let (owner, names) = (user_of(path)?, path.names());
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut found: Vec<(FileName, Item)> = Vec::new();
         for element in self.received(&owner, names).await?.iter() {
             if let Some(item) = self.open_shared(&element.capability).await? {
-                entries.push(Entry::of(&item));
+                found.push((item.name().clone(), item));
             }
         }
         for place in self.mirrored(&owner, names).await? {
             let Some(name) = place.last().cloned() else { continue };
-            if entries.iter().any(|entry| entry.name == name) {
+            if found.iter().any(|(known, _)| *known == name) {
                 continue;
             }
             if let Some(item) = self.way_through(&owner, &place).await? {
-                entries.push(Entry { name, ..Entry::of(&item) });
+                found.push((name, item));
             }
         }
-        Ok(entries)
+        Ok(found)
     }
 
     /// Follows a change of a path in the record of what is shared; without a new path the record of it ends
@@ -354,9 +354,17 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
         item.ok_or_else(|| ClientError::NotFound { path: path.clone() })
     }
 
-    /// The entries of a directory above what is shared.
-    pub(crate) async fn ways_down(&mut self, path: &RemotePath) -> Result<Vec<Entry>, ClientError> {
-        Desk::new(self).ways_down(path).await
+    /// The children of a directory, links followed, by the names under which they are found.
+    pub(crate) async fn children_of(
+        &mut self,
+        path: &RemotePath,
+        directory: &Item,
+    ) -> Result<Vec<(FileName, Item)>, ClientError> {
+        if directory.is_way_through() {
+            return Desk::new(self).ways_down(path).await;
+        }
+        let items = children(self, directory).await?;
+        Ok(items.into_iter().map(|item| (item.name().clone(), item)).collect())
     }
 }
 
