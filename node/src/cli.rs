@@ -12,6 +12,7 @@ pub mod output;
 pub mod progress;
 pub mod secret;
 pub mod session;
+pub mod social;
 pub mod target;
 mod token;
 pub mod transfer;
@@ -66,6 +67,21 @@ enum Command {
     Cp(change::CpArgs),
     /// Show how much space the account uses and may use
     Space,
+    Follow(social::FollowArgs),
+    /// Show who asks to follow you
+    Requests,
+    Accept(social::AcceptArgs),
+    Deny(social::DenyArgs),
+    Unfollow(social::UnfollowArgs),
+    /// Show whom you follow, who follows you, and whom you asked
+    Friends,
+    /// Show who follows you: those with whom you can share
+    Followers,
+    Verify(social::VerifyArgs),
+    Share(social::ShareArgs),
+    Shares(social::SharesArgs),
+    /// Show what others share with you; the paths work in ls, tree, stat, get, cat and cp
+    SharedWithMe,
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Agent(AgentArgs),
@@ -134,6 +150,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Mv(args) => change::move_to(&global, args).await,
                     Command::Cp(args) => change::copy(&global, args).await,
                     Command::Space => account::space(&global).await,
+                    Command::Follow(args) => social::follow(&global, args).await,
+                    Command::Requests => social::requests(&global).await,
+                    Command::Accept(args) => social::accept(&global, args).await,
+                    Command::Deny(args) => social::deny(&global, args).await,
+                    Command::Unfollow(args) => social::unfollow(&global, args).await,
+                    Command::Friends => social::friends(&global).await,
+                    Command::Followers => social::followers(&global).await,
+                    Command::Verify(args) => social::verify(&global, args).await,
+                    Command::Share(args) => social::share(&global, args).await,
+                    Command::Shares(args) => social::shares(&global, args).await,
+                    Command::SharedWithMe => social::shared_with_me(&global).await,
                     Command::Completions(_) | Command::Agent(_) | Command::Node(_) | Command::Token(_) => Ok(()),
                 }
             })

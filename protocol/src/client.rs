@@ -12,6 +12,8 @@
 //! session.file(&path)   children(&path) → File::download(…)       fetch many with few round trips
 //! session.write_at  append  truncate                              change parts of a file
 //! session.make_directory  make_directories  rename  copy  remove  arrange
+//! session.follow(&name)   answer(&name, answer)   contacts()   unfollow(&name)   fingerprint(&name)
+//! session.share(&path, &names)   shares(&path)   shared_with_me()
 //! session.space()   change_password(&old, &new, &())              the account
 //! ```
 //!
@@ -37,6 +39,8 @@
 //! | `edit`, `layout`, `commit` | changes to a view, and their publication |
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
 //! | `download`, `file` | reading files |
+//! | `desk`, `people` | the account's small files about others, and who they are |
+//! | `following`, `sharing` | friends, and what is shared with and by them |
 //! | `account`, `sign_up`, `first_login` | accounts |
 
 mod account;
@@ -45,24 +49,28 @@ mod cache;
 mod commit;
 mod content;
 mod core;
+mod desk;
 mod download;
 mod edit;
 mod entry;
 mod error;
 mod file;
 mod first_login;
+mod following;
 mod item;
 mod keys;
 mod layout;
 mod network;
 mod open_upload;
 mod path;
+mod people;
 mod progress;
 mod rewrite;
 mod runtime;
 mod seal;
 mod session;
 mod settings;
+mod sharing;
 mod sign_up;
 mod tree;
 mod upload;
@@ -75,11 +83,13 @@ pub use edit::IfExists;
 pub use entry::{Entry, Name};
 pub use error::{ClientError, ErrorKind};
 pub use file::{Children, File};
+pub use following::{Contact, Followed};
 pub use keys::SessionState;
 pub use path::{MAX_PATH_UNITS, PathError, RemotePath};
 pub use progress::Progress;
 pub use runtime::{InlineRuntime, RngSource, Runtime};
 pub use session::{Session, Space};
 pub use settings::Settings;
+pub use sharing::{ReceivedShare, SharedItem};
 pub use sign_up::SignUp;
 pub use upload::UploadOptions;

@@ -4,5 +4,6 @@ mod agent;
 mod crash;
 mod secrets;
 mod session;
+mod social;
 mod support;
 mod tampering;

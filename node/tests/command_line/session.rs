@@ -163,6 +163,17 @@ fn the_help_names_every_command_and_the_shells_complete_them() {
         "mv",
         "cp",
         "space",
+        "follow",
+        "requests",
+        "accept",
+        "deny",
+        "unfollow",
+        "friends",
+        "followers",
+        "verify",
+        "share",
+        "shares",
+        "shared-with-me",
         "completions",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the help:\n{help}");

@@ -16,7 +16,10 @@ use crate::api::login::{GetLogin, SetLogin};
 use crate::api::transport::MaybeSend;
 use crate::api::{ApiError, Call, CallError, Transport};
 use crate::encoding::{Cid, ToCbor};
-use crate::keys::{CipherError, Owner, ProofOfWork, SignedRequest, SignedTime, SigningPrivateKeyAndPublicHash, Writer};
+use crate::keys::{
+    CipherError, Owner, ProofOfWork, PublicSigningKey, SignedRequest, SignedTime, SigningPrivateKeyAndPublicHash,
+    Writer,
+};
 use crate::login::second_factor::{FactorType, MultiFactorAuthRequest, MultiFactorAuthResponse};
 use crate::login::{
     BlockWrite, DeriveError, EntryPoints, IdentityUpdate, LoginData, LoginResponse, SecretGenerationAlgorithm,
@@ -60,17 +63,27 @@ struct Identity {
     data: WriterData,
 }
 
-/// Who a name belongs to, proven by its chain of claims.
-async fn look_up<T: Transport, R: Runtime>(
+/// The chain of claims that the node has for a name, not yet verified, with the keys of its owners.
+pub(super) async fn fetch_chain<T: Transport, R: Runtime>(
     network: &Network<T, R>,
     username: &Username,
-) -> Result<Identity, ClientError> {
+) -> Result<(Chain, Vec<(Owner, PublicSigningKey)>), ClientError> {
     let chain = network.call(Repeat::Safely, &GetChain { username: username.clone() }).await?;
     let owner = chain.owner().cloned().ok_or(ClientError::UnknownUser)?;
     let mut keys = Vec::new();
     for link in &chain.0 {
         keys.push((link.owner.clone(), network.signing_key(&owner, &Writer::from(&link.owner)).await?));
     }
+    Ok((chain, keys))
+}
+
+/// Who a name belongs to, proven by its chain of claims.
+async fn look_up<T: Transport, R: Runtime>(
+    network: &Network<T, R>,
+    username: &Username,
+) -> Result<Identity, ClientError> {
+    let (chain, keys) = fetch_chain(network, username).await?;
+    let owner = chain.owner().cloned().ok_or(ClientError::UnknownUser)?;
     let key_of = |owner: &Owner| keys.iter().find(|(known, _)| known == owner).map(|(_, key)| *key);
     chain.verify(username, key_of).map_err(|_| ClientError::ForgedClaim)?;
 

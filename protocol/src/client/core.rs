@@ -5,6 +5,7 @@ use futures_util::lock::Mutex;
 use super::error::ClientError;
 use super::keys::SessionKeys;
 use super::network::Network;
+use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::view::View;
 use crate::api::Transport;
@@ -20,6 +21,11 @@ pub(crate) struct Core<T, R> {
 impl<T: Transport, R: Runtime> Core<T, R> {
     pub(crate) fn view(&self) -> View<'_, T, R> {
         View::new(self)
+    }
+
+    /// Whether a path lies in the account's own tree.
+    pub(crate) fn is_own(&self, path: &RemotePath) -> bool {
+        path.user().as_str() == self.keys.username.as_str()
     }
 
     /// Whether to try again after a failure: after a lost race, and when a block was gone because the state that named
@@ -41,7 +47,7 @@ impl<T: Transport, R: Runtime> Core<T, R> {
             }
             ClientError::WithheldBlock { .. } | ClientError::ForgedListing { .. } => {
                 for (writer, version) in &view.versions {
-                    let now = self.network.version(&self.keys.owner, writer).await?;
+                    let now = self.network.version(view.owner_of(writer), writer).await?;
                     if now.target != version.target {
                         return Ok(true);
                     }

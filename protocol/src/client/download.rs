@@ -34,6 +34,7 @@ pub(crate) struct OpenFile<'c, T, R> {
 
 impl<'c, T: Transport, R: Runtime> OpenFile<'c, T, R> {
     pub(crate) async fn new(view: &mut View<'c, T, R>, item: Item) -> Result<Self, ClientError> {
+        view.note_owner(&item.cap);
         let version = view.version(&item.cap.writer).await?;
         let root = version.data.as_ref().and_then(|data| data.tree.clone());
         let root = root.ok_or(ClientError::Inconsistent("a file in a space without a tree"))?;

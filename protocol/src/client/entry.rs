@@ -60,6 +60,13 @@ pub struct Name {
 }
 
 impl Name {
+    /// Of an item that was looked at itself.
+    pub(crate) fn of_item(name: FileName, item: &Item) -> Self {
+        let properties = item.properties();
+        let mime_type = Some(properties.mime_type.clone()).filter(|_| !properties.is_directory());
+        Name { name, is_directory: Some(properties.is_directory()), mime_type }
+    }
+
     /// None for an entry whose name is none, such as `..`.
     pub(crate) fn of(entry: &NamedRelativeCapability) -> Option<Self> {
         Some(Name {

@@ -6,6 +6,7 @@ use super::path::RemotePath;
 use crate::api::{ApiError, CallError, TransportError};
 use crate::encoding::{Cid, DecodeError};
 use crate::keys::Writer;
+use crate::names::Username;
 
 /// Whose doing a failure is, and so who can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +114,40 @@ pub enum ClientError {
     /// The node takes no new accounts, or not with this token.
     #[error("the server does not accept this sign-up: {0}")]
     SignUpRefused(String),
+
+    // Friends.
+    /// What is done with others cannot be done with oneself.
+    #[error("this is the account itself")]
+    Oneself,
+    /// The account follows the user already.
+    #[error("this user is followed already")]
+    AlreadyFollowed,
+    /// The account does not follow the user.
+    #[error("this user is not followed")]
+    NotFollowed,
+    /// Nothing can be shared with somebody who does not follow the account.
+    #[error("this user does not follow the account, so nothing can be shared with them")]
+    NotAFollower {
+        /// Who.
+        name: Username,
+    },
+    /// No follow request of the user waits for an answer.
+    #[error("no follow request of this user is waiting for an answer")]
+    NoRequest,
+    /// A follow request that the named user did not send.
+    #[error("the follow request was not sent by the user whom it names; it was removed")]
+    ForgedRequest,
+    /// The other user's inbox takes no more requests.
+    #[error("the inbox of this user is full")]
+    InboxFull,
+    /// The server shows another key for a name than before, and the old key did not name it.
+    #[error(
+        "the key of this user has changed, and the old key did not consent: it may not be the same person any more"
+    )]
+    KeyChanged {
+        /// Whose key.
+        name: Username,
+    },
 
     // Other devices.
     /// Another device changed the same thing at the same time, repeatedly or in a way that cannot be joined.
@@ -262,12 +297,18 @@ impl ClientError {
             | E::Range { .. }
             | E::InvalidUsername
             | E::UnfitPassword(_)
+            | E::Oneself
+            | E::AlreadyFollowed
+            | E::NotFollowed
+            | E::NotAFollower { .. }
+            | E::NoRequest
+            | E::ForgedRequest
             | E::Limit(_) => ErrorKind::Usage,
             E::UnknownUser | E::DeletedUser | E::WrongPassword | E::SecondFactor | E::NameTaken => {
                 ErrorKind::Authentication
             }
             E::Conflict => ErrorKind::Conflict,
-            E::Transport(_) | E::Refused { .. } | E::SignUpRefused(_) => ErrorKind::Node,
+            E::Transport(_) | E::Refused { .. } | E::SignUpRefused(_) | E::InboxFull => ErrorKind::Node,
             E::QuotaReached(_) => ErrorKind::Quota,
             E::TamperedBlock { .. }
             | E::WithheldBlock { .. }
@@ -279,6 +320,7 @@ impl ClientError {
             | E::ForgedPointer { .. }
             | E::ForeignWriterData { .. }
             | E::ForgedClaim
+            | E::KeyChanged { .. }
             | E::ForeignIdentity
             | E::ForgedLogin
             | E::UnfitDerivation(_) => ErrorKind::Untrustworthy,
@@ -301,6 +343,16 @@ impl ClientError {
             E::SignUpRefused(_) => "Ask the server's operator for a sign-up token.",
             E::Transport(_) => "Check the network and the server's address, then try again.",
             E::Conflict => "Try again: the change starts from what the other device wrote.",
+            E::AlreadyFollowed => "There is nothing to do.",
+            E::NotFollowed => "See whom the account follows.",
+            E::NotAFollower { .. } => "Let them follow this account first.",
+            E::NoRequest => "See which requests are waiting; a request may be under another name.",
+            E::ForgedRequest => "Somebody used the name of another user. Ask the user over another channel.",
+            E::InboxFull => "Try again when the other user has answered some requests.",
+            E::KeyChanged { .. } => {
+                "Nothing was sent. Ask the person over another channel: the server may be lying, or the account was made \
+                 anew by somebody."
+            }
             E::QuotaReached(_) => "Remove files, or ask the server's operator for more space.",
             E::SourceChanged { .. } => "Try again when nothing writes to the file.",
             _ => match self.kind() {

@@ -97,6 +97,11 @@ impl Item {
         self.properties().is_directory()
     }
 
+    /// Whether it is a directory of somebody else above what is shared: its name can be read, its entries cannot.
+    pub(crate) fn is_way_through(&self) -> bool {
+        self.is_directory() && self.open.base_block().is_none()
+    }
+
     pub(crate) fn is_link(&self) -> bool {
         self.properties().is_link
     }

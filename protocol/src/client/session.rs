@@ -9,6 +9,7 @@ use super::batch::{Batch, require_directories};
 use super::commit::{Transaction, with_transaction};
 use super::content::{ContentSink, ContentSource};
 use super::core::{Core, on_current_state};
+use super::desk::Desk;
 use super::download::{FileSource, OpenFile};
 use super::edit::{IfExists, Place};
 use super::entry::{Entry, Name};
@@ -101,6 +102,10 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         &self.core
     }
 
+    pub(crate) fn shared_core(&self) -> &Arc<Core<T, R>> {
+        &self.core
+    }
+
     /// The path of the home directory.
     ///
     /// # Errors
@@ -115,6 +120,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// [`ClientError::NotFound`], and whatever the node does.
     pub async fn stat(&self, path: &RemotePath) -> Result<Entry, ClientError> {
+        self.look_around(path).await?;
         let item = on_current_state!(&self.core, |view| view.resolve(path).await)?;
         Ok(Entry::of(&item))
     }
@@ -124,11 +130,13 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// [`ClientError::NotFound`], [`ClientError::NotADirectory`].
     pub async fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, ClientError> {
-        let items = on_current_state!(&self.core, |view| {
+        self.look_around(path).await?;
+        let entries = on_current_state!(&self.core, |view| {
             let directory = view.resolve_directory(path).await?;
-            children(view, &directory).await
+            let items = view.children_of(path, &directory).await?;
+            Ok(items.into_iter().map(|(name, item)| Entry { name, ..Entry::of(&item) }).collect())
         });
-        let mut entries: Vec<Entry> = items?.iter().map(Entry::of).collect();
+        let mut entries: Vec<Entry> = entries?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
@@ -139,8 +147,13 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn names(&self, path: &RemotePath) -> Result<Vec<Name>, ClientError> {
+        self.look_around(path).await?;
         let names = on_current_state!(&self.core, |view| {
             let directory = view.resolve_directory(path).await?;
+            if directory.is_way_through() {
+                let items = view.children_of(path, &directory).await?;
+                return Ok(items.into_iter().map(|(name, item)| Name::of_item(name, &item)).collect());
+            }
             let state = view.directory(&directory).await?;
             Ok(state.entries().filter_map(Name::of).collect::<Vec<_>>())
         });
@@ -239,6 +252,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// [`ClientError::NotFound`], [`ClientError::IsADirectory`].
     pub async fn file(&self, path: &RemotePath) -> Result<File<'_, T, R>, ClientError> {
+        self.look_around(path).await?;
         on_current_state!(&self.core, |view| {
             let item = view.resolve(path).await?;
             match item.is_directory() {
@@ -254,14 +268,15 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn children(&self, path: &RemotePath) -> Result<Children<'_, T, R>, ClientError> {
+        self.look_around(path).await?;
         on_current_state!(&self.core, |view| {
             let directory = view.resolve_directory(path).await?;
-            let mut items = children(view, &directory).await?;
-            items.sort_by(|a, b| a.name().cmp(b.name()));
+            let mut items = view.children_of(path, &directory).await?;
+            items.sort_by(|a, b| a.0.cmp(&b.0));
             let mut opened = Children { directories: Vec::new(), files: Vec::new() };
-            for item in items {
+            for (name, item) in items {
                 match item.is_directory() {
-                    true => opened.directories.push(Entry::of(&item)),
+                    true => opened.directories.push(Entry { name, ..Entry::of(&item) }),
                     false => opened.files.push(File::new(OpenFile::new(view, item).await?)),
                 }
             }
@@ -335,6 +350,9 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                     true => view.rename(&source, &item, &to_name).await?,
                     false => view.move_item(&source, &item, &target).await?,
                 }
+                let mut desk = Desk::new(view);
+                desk.follow_shares(from, Some(to)).await?;
+                desk.save().await?;
                 view.commit(transaction).await?;
                 Ok(true)
             })
@@ -363,6 +381,9 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                     return Err(ClientError::NotEmpty { path: path.clone() });
                 }
                 view.remove(&Place { parent: &parent, name: &name, path }, &item).await?;
+                let mut desk = Desk::new(view);
+                desk.follow_shares(path, None).await?;
+                desk.save().await?;
                 view.commit(transaction).await
             })
         })
@@ -383,6 +404,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         if to.starts_with(from) {
             return Err(ClientError::IntoItself { path: to.clone() });
         }
+        self.look_around(from).await?;
         let source = on_current_state!(&self.core, |view| view.resolve(from).await)?;
         let target = on_current_state!(&self.core, |view| place_of(view, to).await)?;
         if target.1.is_some() && (if_exists == IfExists::Fail || source.is_directory()) {
@@ -440,6 +462,9 @@ pub(crate) async fn children<T: Transport, R: Runtime>(
     view: &mut View<'_, T, R>,
     directory: &Item,
 ) -> Result<Vec<Item>, ClientError> {
+    if directory.is_way_through() {
+        return Err(ClientError::Limit("this directory is not shared, only some of what is in it: name that instead"));
+    }
     let state = view.directory(directory).await?;
     let reached: Vec<Reached> = state.entries().map(|entry| directory.child(&entry.cap)).collect::<Result<_, _>>()?;
     Ok(view.open_targets(&reached).await?.into_iter().flatten().collect())

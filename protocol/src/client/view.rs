@@ -18,14 +18,14 @@ use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::tree;
 use crate::api::Transport;
-use crate::cryptree::capability::{Location, NamedRelativeCapability};
+use crate::cryptree::capability::{AbsoluteCapability, Location, NamedRelativeCapability};
 use crate::cryptree::chunk::{ChunkLabel, MapKey};
 use crate::cryptree::directory::ChildList;
 use crate::cryptree::fragments::{Fragment, FragmentBlock, NodeData};
 use crate::cryptree::name::FileName;
 use crate::cryptree::node::{BaseBlock, CryptreeNode};
 use crate::encoding::{Cid, FromCbor, Value};
-use crate::keys::{SymmetricKey, Writer};
+use crate::keys::{Owner, SymmetricKey, Writer};
 
 /// How many link nodes may follow each other before a cycle is assumed.
 const MAX_LINKS: usize = 8;
@@ -77,19 +77,40 @@ impl Directory {
 pub(crate) struct View<'s, T, R> {
     pub core: &'s Core<T, R>,
     pub versions: HashMap<Writer, Version>,
+    /// Whose the writing spaces of other users are, as the capabilities say that led there.
+    owners: HashMap<Writer, Owner>,
     pub spaces: HashMap<Writer, Space>,
     pub directories: HashMap<Location, Directory>,
 }
 
 impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
     pub(crate) fn new(core: &'s Core<T, R>) -> Self {
-        View { core, versions: HashMap::new(), spaces: HashMap::new(), directories: HashMap::new() }
+        View {
+            core,
+            versions: HashMap::new(),
+            owners: HashMap::new(),
+            spaces: HashMap::new(),
+            directories: HashMap::new(),
+        }
+    }
+
+    /// Whose a writing space is: the account's own unless a capability of somebody else led there.
+    pub(crate) fn owner_of(&self, writer: &Writer) -> &Owner {
+        self.owners.get(writer).unwrap_or(&self.core.keys.owner)
+    }
+
+    /// Remembers whose a writing space is before it is first read.
+    pub(crate) fn note_owner(&mut self, cap: &AbsoluteCapability) {
+        let keys = &self.core.keys;
+        if cap.owner != keys.owner && cap.writer != keys.home.writer && !self.versions.contains_key(&cap.writer) {
+            self.owners.insert(cap.writer.clone(), cap.owner.clone());
+        }
     }
 
     /// The version of a space that this view reads.
     pub(crate) async fn version(&mut self, writer: &Writer) -> Result<&Version, ClientError> {
         if !self.versions.contains_key(writer) {
-            let version = self.core.network.version(&self.core.keys.owner, writer).await?;
+            let version = self.core.network.version(self.owner_of(writer), writer).await?;
             self.versions.insert(writer.clone(), version);
         }
         Ok(&self.versions[writer])
@@ -107,7 +128,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
         let unchanged: Vec<ChunkLabel> = labels.iter().filter(|label| changed(label).is_none()).cloned().collect();
         let stored = match root {
             Some(root) if !unchanged.is_empty() => {
-                tree::lookup(&self.core.network, &self.core.keys.owner, &root, &unchanged).await?
+                tree::lookup(&self.core.network, self.owner_of(writer), &root, &unchanged).await?
             }
             _ => vec![None; unchanged.len()],
         };
@@ -123,6 +144,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
     pub(crate) async fn open(&mut self, reached: &[Reached]) -> Result<Vec<Option<Item>>, ClientError> {
         let mut by_writer: BTreeMap<&Writer, Vec<usize>> = BTreeMap::new();
         for (at, reached) in reached.iter().enumerate() {
+            self.note_owner(&reached.cap);
             by_writer.entry(&reached.cap.writer).or_default().push(at);
         }
         let mut items: Vec<Option<Item>> = reached.iter().map(|_| None).collect();
@@ -164,7 +186,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
 
     /// What a link node leads to: its only child (`spec/03` §1.10).
     async fn link_target(&mut self, link: &Item) -> Result<Reached, ClientError> {
-        let children = self.children(&link.node, &link.cap.base_key).await?;
+        let children = self.children(&link.cap.owner, &link.node, &link.cap.base_key).await?;
         let mut targets = children.capabilities();
         match (targets.next(), targets.next()) {
             (Some(target), None) => link.child(target),
@@ -179,12 +201,17 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
         items.into_iter().next().flatten().ok_or(ClientError::Inconsistent("the home directory is absent"))
     }
 
-    /// What a path leads to.
+    /// What a path leads to: in the account's own tree, or in what others share with it.
     pub(crate) async fn resolve(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
-        let not_found = || ClientError::NotFound { path: path.clone() };
-        if path.user().as_str() != self.core.keys.username.as_str() {
-            return Err(not_found());
+        match self.core.is_own(path) {
+            true => self.resolve_own(path).await,
+            false => self.resolve_shared(path).await,
         }
+    }
+
+    /// What a path in the account's own tree leads to.
+    pub(crate) async fn resolve_own(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
+        let not_found = || ClientError::NotFound { path: path.clone() };
         let mut item = self.home().await?;
         for name in path.names() {
             if !item.is_directory() {
@@ -226,7 +253,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
         let mut chunks: Vec<ChunkState> = Vec::new();
         let mut chunk = Some(item.clone());
         while let Some(item) = chunk.take() {
-            let children = self.children(&item.node, &item.cap.base_key).await?;
+            let children = self.children(&item.cap.owner, &item.node, &item.cap.base_key).await?;
             let children = self.named(&item, children).await?;
             let base = item.base()?.clone();
             let next = base.next.label();
@@ -247,8 +274,8 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
     }
 
     /// The child list in one chunk of a directory or link node.
-    async fn children(&self, node: &CryptreeNode, key: &SymmetricKey) -> Result<ChildList, ClientError> {
-        let list = self.open_data(node.data(), key).await?;
+    async fn children(&self, owner: &Owner, node: &CryptreeNode, key: &SymmetricKey) -> Result<ChildList, ClientError> {
+        let list = self.open_data(owner, node.data(), key).await?;
         ChildList::from_cbor(&list).map_err(ClientError::damaged("a directory"))
     }
 
@@ -266,8 +293,13 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
     }
 
     /// Decrypts the data of a node, fetching its fragments.
-    pub(crate) async fn open_data(&self, data: &NodeData, key: &SymmetricKey) -> Result<Value, ClientError> {
-        let (core, owner) = (self.core, &self.core.keys.owner);
+    pub(crate) async fn open_data(
+        &self,
+        owner: &Owner,
+        data: &NodeData,
+        key: &SymmetricKey,
+    ) -> Result<Value, ClientError> {
+        let core = self.core;
         let fetch = |fragment: &Fragment| {
             let fragment = fragment.clone();
             async move { core.network.block(owner, &fragment.cid, fragment.bat.as_ref()).await }

@@ -47,6 +47,11 @@ pub fn incoming(friend: &Username) -> String {
     format!("{CAPABILITY_CACHE}/{friend}$incoming.cbor")
 }
 
+/// The directory of the whole `world` mirror.
+pub fn world_root() -> String {
+    format!("{CAPABILITY_CACHE}/{WORLD}")
+}
+
 /// The directory of the `world` mirror for a directory of somebody: the owner's name, then the names below his home
 /// directory.
 pub fn world(owner: &Username, names: &[FileName]) -> String {

@@ -1,0 +1,356 @@
+//! Following and sharing with a whole node: races of two devices, interrupted calls, a node that lies, and what the node
+//! gets to see.
+
+#[path = "../../protocol/tests/client_support/runtime.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+mod client_runtime;
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use client_runtime::{Seeded, now, runtime};
+use futures_util::FutureExt;
+use pyrgos_protocol::api::core::GetChain;
+use pyrgos_protocol::api::mutable::GetPointer;
+use pyrgos_protocol::api::social::{GetFollowRequests, RemoveFollowRequest, SendFollowRequest};
+use pyrgos_protocol::api::storage::GetBlock;
+use pyrgos_protocol::api::{Call, Request, Response, Transport, TransportError, call};
+use pyrgos_protocol::client::{
+    ClientError, Contact, Followed, InlineRuntime, Password, RemotePath, Session, Settings, SignUp, UploadOptions,
+};
+use pyrgos_protocol::cryptree::AbsoluteCapability;
+use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, Multihash, ToCbor, Value};
+use pyrgos_protocol::keys::{Owner, PublicBoxingKey, SigningKeyPair, SymmetricKey, Writer};
+use pyrgos_protocol::merkle::pointer::PointerUpdate;
+use pyrgos_protocol::merkle::writer_data::WriterData;
+use pyrgos_protocol::names::{Chain, Date, Username};
+use pyrgos_protocol::social::{Answer, BlindFollowRequest, FollowRequest};
+use support::Node;
+
+/// What happens to a request on its way.
+type Way<'n> = Box<dyn FnMut(&Request) -> Option<Result<Response, TransportError>> + Send + 'n>;
+
+/// Sends over a socket and waits for the answer, so that its futures are ready at their first poll. A test can step in.
+#[derive(Clone)]
+struct Wire<'n> {
+    node: &'n Node,
+    way: Arc<Mutex<Option<Way<'n>>>>,
+}
+
+impl<'n> Wire<'n> {
+    fn new(node: &'n Node) -> Self {
+        Wire { node, way: Arc::default() }
+    }
+
+    /// Before each request, until [`Wire::free`]: an answer goes back in the node's place.
+    fn step_in(&self, way: impl FnMut(&Request) -> Option<Result<Response, TransportError>> + Send + 'n) {
+        *self.way.lock().unwrap() = Some(Box::new(way));
+    }
+
+    fn free(&self) {
+        *self.way.lock().unwrap() = None;
+    }
+
+    /// Before the first request to a path, something else happens.
+    fn before(&self, path: &'static str, then: impl FnOnce() + Send + 'n) {
+        let mut then = Some(then);
+        self.step_in(move |request| {
+            if request.path == path
+                && let Some(then) = then.take()
+            {
+                then();
+            }
+            None
+        });
+    }
+
+    /// The connection fails at every request to a path.
+    fn cut(&self, path: &'static str) {
+        self.step_in(move |request| {
+            (request.path == path).then(|| Err(TransportError::Connect("cut by the test".to_owned())))
+        });
+    }
+}
+
+impl Transport for Wire<'_> {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let stepped_in = self.way.lock().unwrap().as_mut().and_then(|way| way(&request));
+        match stepped_in {
+            Some(answer) => answer,
+            None => Ok(self.node.request(request).into_response()),
+        }
+    }
+}
+
+type TestSession<'n> = Session<Wire<'n>, InlineRuntime<Seeded>>;
+
+fn run<O>(future: impl Future<Output = O>) -> O {
+    future.now_or_never().expect("this transport waits by itself")
+}
+
+fn path(text: &str) -> RemotePath {
+    text.parse().unwrap()
+}
+
+fn name(text: &str) -> Username {
+    Username::new(text).unwrap()
+}
+
+fn start() -> Node {
+    let key = [&[8, 1, 18, 32][..], &[7; 32]].concat();
+    let id = Cid::new(Codec::Libp2pKey, Multihash::new(Multihash::IDENTITY, &key).unwrap());
+    let node = Node::start(vec![id], |_| {});
+    node.clock.set(now().seconds() * 1000 + 500);
+    node
+}
+
+fn sign_up<'n>(node: &'n Node, user: &str, seed: u64) -> TestSession<'n> {
+    let password = Password::new("a good long password".to_owned());
+    let account = SignUp { username: name(user), password, token: String::new() };
+    run(Session::sign_up(Wire::new(node), runtime(seed), Settings::default(), account)).unwrap()
+}
+
+/// Another device of the same user.
+fn second<'n>(session: &TestSession<'n>, seed: u64) -> TestSession<'n> {
+    let wire = Wire::new(session.transport().node);
+    run(Session::resume(wire, runtime(seed), Settings::default(), session.state())).unwrap()
+}
+
+fn put(session: &TestSession<'_>, at: &str, content: &[u8]) {
+    let mut source = Bytes::copy_from_slice(content);
+    run(session.upload(&path(at), &mut source, &UploadOptions::default(), &())).unwrap();
+}
+
+fn read(session: &TestSession<'_>, at: &str) -> Vec<u8> {
+    run(session.read(&path(at))).unwrap()
+}
+
+fn befriend(asker: &TestSession<'_>, answerer: &TestSession<'_>) {
+    assert_eq!(run(asker.follow(answerer.username())).unwrap(), Followed::Asked);
+    run(answerer.answer(asker.username(), Answer::AcceptAndReciprocate)).unwrap();
+    assert!(contact(asker, answerer.username().as_str()).is_friend());
+}
+
+fn contact(session: &TestSession<'_>, user: &str) -> Contact {
+    let contacts = run(session.contacts()).unwrap();
+    contacts.into_iter().find(|contact| contact.username.as_str() == user).unwrap_or_else(|| panic!("{user}"))
+}
+
+#[test]
+fn two_devices_answer_two_requests_at_once() {
+    let node = start();
+    let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));
+    run(bob.follow(&name("alice"))).unwrap();
+    run(carol.follow(&name("alice"))).unwrap();
+    assert_eq!(run(alice.follow_requests()).unwrap(), [name("bob"), name("carol")]);
+    let phone = second(&alice, 4);
+    alice.transport().before("peergos/v0/mutable/setPointers", move || {
+        run(phone.answer(&name("carol"), Answer::Accept)).unwrap();
+    });
+    run(alice.answer(&name("bob"), Answer::AcceptAndReciprocate)).unwrap();
+    alice.transport().free();
+    assert!(contact(&alice, "bob").is_friend());
+    let carol_seen = contact(&alice, "carol");
+    assert!(carol_seen.is_follower && !carol_seen.is_followed);
+    assert!(contact(&bob, "alice").is_friend());
+    assert!(contact(&carol, "alice").is_followed);
+    assert!(run(alice.follow_requests()).unwrap().is_empty());
+}
+
+#[test]
+fn two_devices_share_at_once_and_two_devices_receive_at_once() {
+    let node = start();
+    let (alice, bob) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2));
+    befriend(&bob, &alice);
+    for file in ["one", "two", "three"] {
+        put(&alice, &format!("/alice/{file}"), file.as_bytes());
+    }
+    let phone = second(&alice, 4);
+    alice.transport().before("peergos/v0/mutable/setPointers", move || {
+        assert_eq!(run(phone.share(&path("/alice/two"), &[name("bob")])).unwrap(), [name("bob")]);
+    });
+    run(alice.share(&path("/alice/one"), &[name("bob")])).unwrap();
+    alice.transport().free();
+    let shared = run(alice.shares(&path("/alice"))).unwrap();
+    assert_eq!(shared.iter().map(|item| item.path.to_string()).collect::<Vec<_>>(), ["/alice/one", "/alice/two"]);
+
+    let phone = second(&bob, 5);
+    bob.transport().before("peergos/v0/mutable/setPointers", move || {
+        assert_eq!(run(phone.shared_with_me()).unwrap().len(), 2);
+    });
+    assert_eq!(run(bob.shared_with_me()).unwrap().len(), 2);
+    bob.transport().free();
+    for file in ["one", "two"] {
+        assert_eq!(read(&bob, &format!("/alice/{file}")), file.as_bytes());
+    }
+    assert!(matches!(run(bob.read(&path("/alice/three"))), Err(ClientError::NotFound { .. })));
+    // 18 bytes of names and numbers, and the group's counters: each record was counted once.
+    let progress = read(&bob, "/bob/.capabilitycache/alice$incoming.cbor");
+    let progress = pyrgos_protocol::social::ProcessedCaps::from_bytes(&progress).unwrap();
+    assert_eq!((progress.read.records, progress.read.bytes), (4, 4 * 209));
+    // A look at what is known changes nothing.
+    bob.transport().step_in(|request| {
+        assert_ne!(request.path, "peergos/v0/mutable/setPointers");
+        None
+    });
+    assert_eq!(run(bob.shared_with_me()).unwrap().len(), 2);
+}
+
+#[test]
+fn interrupted_calls_complete_when_they_are_made_again() {
+    let node = start();
+    let (alice, bob) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2));
+    bob.transport().cut(SendFollowRequest::PATH);
+    assert!(run(bob.follow(&name("alice"))).is_err());
+    bob.transport().free();
+    assert!(contact(&bob, "alice").is_asked);
+    assert_eq!(run(bob.follow(&name("alice"))).unwrap(), Followed::Asked);
+
+    for lost in [SendFollowRequest::PATH, RemoveFollowRequest::PATH] {
+        alice.transport().cut(lost);
+        assert!(run(alice.answer(&name("bob"), Answer::AcceptAndReciprocate)).is_err(), "{lost}");
+    }
+    alice.transport().free();
+    run(alice.answer(&name("bob"), Answer::AcceptAndReciprocate)).unwrap();
+    assert!(contact(&alice, "bob").is_friend());
+
+    bob.transport().cut(RemoveFollowRequest::PATH);
+    assert!(run(bob.contacts()).is_err());
+    bob.transport().free();
+    assert!(contact(&bob, "alice").is_friend());
+    for session in [&alice, &bob] {
+        assert!(run(session.follow_requests()).unwrap().is_empty());
+    }
+    // Nothing stays behind in either inbox.
+    let left = Arc::new(Mutex::new(usize::MAX));
+    let (seen, wire) = (left.clone(), Wire::new(&node));
+    bob.transport().step_in(move |request| {
+        if request.path == GetFollowRequests::PATH {
+            let response = run(wire.send(request.clone())).unwrap();
+            let call = GetFollowRequests::parse(request).unwrap();
+            *seen.lock().unwrap() = call.read(response.clone()).unwrap().len();
+            return Some(Ok(response));
+        }
+        None
+    });
+    run(bob.follow_requests()).unwrap();
+    assert_eq!(*left.lock().unwrap(), 0);
+}
+
+#[test]
+fn another_key_for_a_known_name_is_refused() {
+    let node = start();
+    let (alice, bob) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2));
+    befriend(&bob, &alice);
+    put(&bob, "/bob/hello", b"hello");
+    run(bob.share(&path("/bob/hello"), &[name("alice")])).unwrap();
+    let seeded = runtime(9);
+    let mut rng = pyrgos_protocol::client::Runtime::rng(&seeded);
+    let false_key = SigningKeyPair::generate(&mut rng);
+    let home = run(call(&Wire::new(&node), &GetChain { username: name("bob") })).unwrap().home().unwrap().clone();
+    let today = Date::from_unix_millis(now().seconds() * 1000);
+    let chain = Chain::first(&name("bob"), &false_key.signer(), home, today).unwrap();
+    alice
+        .transport()
+        .step_in(move |request| (request.path == GetChain::PATH).then(|| Ok(Response::ok(GetChain::write(&chain)))));
+    for refused in [run(alice.fingerprint(&name("bob"))).map(|_| ()), run(alice.set_verified(&name("bob")))] {
+        assert!(matches!(&refused, Err(ClientError::KeyChanged { name }) if name.as_str() == "bob"), "{refused:?}");
+    }
+    // The known key still leads to bob.
+    assert_eq!(read(&alice, "/bob/hello"), b"hello");
+    alice.transport().free();
+    let (ours, theirs) = (run(alice.fingerprint(&name("bob"))).unwrap(), run(bob.fingerprint(&name("alice"))).unwrap());
+    assert!(ours.matches(&theirs));
+    assert_eq!(ours.digits(), theirs.digits());
+    assert!(!contact(&alice, "bob").is_verified);
+    run(alice.set_verified(&name("bob"))).unwrap();
+    assert!(contact(&alice, "bob").is_verified);
+}
+
+/// The key to which requests to a user are encrypted.
+fn boxing_key(wire: &Wire<'_>, owner: &Owner) -> PublicBoxingKey {
+    let block = |cid: &Cid| {
+        run(call(wire, &GetBlock { owner: owner.clone(), cid: cid.clone(), bat: None })).unwrap().expect("a block")
+    };
+    let pointer = GetPointer { owner: owner.clone(), writer: Writer::from(owner) };
+    let signed = run(call(wire, &pointer)).unwrap().expect("a pointer");
+    let update = PointerUpdate::open(&owner.signing_key().expect("an inline key"), &signed).unwrap();
+    let data = WriterData::from_bytes(&block(update.updated().expect("a target"))).unwrap();
+    PublicBoxingKey::from_bytes(&block(data.inbound.expect("a boxing key").cid())).unwrap()
+}
+
+#[test]
+fn a_request_in_the_name_of_another_makes_no_friend() {
+    let node = start();
+    let (alice, _bob, mallory) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "mallory", 3));
+    let wire = Wire::new(&node);
+    let own = AbsoluteCapability {
+        owner: mallory.identity().clone(),
+        writer: Writer::from(mallory.identity()),
+        ..AbsoluteCapability::null()
+    };
+    let seeded = runtime(9);
+    let mut rng = pyrgos_protocol::client::Runtime::rng(&seeded);
+    let own = AbsoluteCapability { base_key: SymmetricKey::generate(&mut rng), ..own };
+    let request = FollowRequest::first(name("bob"), &own, SymmetricKey::generate(&mut rng));
+    let blind = BlindFollowRequest::seal(&request, &boxing_key(&wire, alice.identity()), &mut rng).unwrap();
+    let send = SendFollowRequest { target: alice.identity().clone(), request: blind.to_bytes().into() };
+    assert!(run(call(&wire, &send)).unwrap());
+    assert_eq!(run(alice.follow_requests()).unwrap(), [name("bob")]);
+    let answered = run(alice.answer(&name("bob"), Answer::AcceptAndReciprocate));
+    assert!(matches!(answered, Err(ClientError::ForgedRequest)), "{answered:?}");
+    assert!(run(alice.contacts()).unwrap().is_empty());
+    assert!(run(alice.follow_requests()).unwrap().is_empty());
+
+    // The same as an answer: alice has asked bob, and still waits.
+    run(alice.follow(&name("bob"))).unwrap();
+    assert!(run(call(&wire, &send)).unwrap());
+    let bob = contact(&alice, "bob");
+    assert!(bob.is_asked && !bob.is_followed);
+}
+
+#[test]
+fn sharing_tells_the_node_nothing_of_the_receiver() {
+    let node = start();
+    let (alice, bob) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2));
+    let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let record = |session: &TestSession<'_>| {
+        let requests = requests.clone();
+        session.transport().step_in(move |request| {
+            requests.lock().unwrap().push(request.clone());
+            None
+        });
+    };
+    record(&alice);
+    record(&bob);
+    befriend(&bob, &alice);
+    let messages: Vec<Bytes> = requests
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|request| request.path == SendFollowRequest::PATH)
+        .map(|request| request.body.clone())
+        .collect();
+    // A first request and an answer look alike, and neither names its sender.
+    assert_eq!(messages.iter().map(Bytes::len).collect::<Vec<_>>(), [3836, 3836]);
+    let contains = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    for (message, sender) in messages.iter().zip([&bob, &alice]) {
+        assert!(!contains(message, sender.username().as_str().as_bytes()));
+        assert!(!contains(message, &sender.identity().to_bytes()));
+    }
+
+    put(&alice, "/alice/hello", b"hello");
+    requests.lock().unwrap().clear();
+    run(alice.share(&path("/alice/hello"), &[name("bob")])).unwrap();
+    let sharing = requests.lock().unwrap().clone();
+    assert!(sharing.iter().any(|request| request.path == "peergos/v0/mutable/setPointers"));
+    for request in &sharing {
+        for mark in [b"bob".to_vec(), bob.identity().to_bytes(), bob.identity().to_string().into_bytes()] {
+            assert!(!contains(&request.body, &mark), "{request:?}");
+            assert!(!contains(request.target().as_bytes(), &mark), "{request:?}");
+        }
+    }
+    let value = Value::decode(&messages[0]).unwrap();
+    assert!(BlindFollowRequest::from_cbor(&value).unwrap().throw_away.is_hybrid());
+}

@@ -1,0 +1,524 @@
+//! Sharing to read, and what others share (`spec/05` §4, §5.2, §6.4).
+//!
+//! What is received is kept in the mirror `.capabilitycache/world`, which other clients read too. A path of somebody else
+//! is looked up there; above what is shared only the names of directories can be seen, and they are shown as directories
+//! that hold nothing but the way down.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::commit::{Transaction, with_transaction};
+use super::core::on_current_state;
+use super::desk::{Desk, part};
+use super::download::OpenFile;
+use super::entry::Entry;
+use super::error::{ClientError, ErrorKind};
+use super::item::{Item, Reached};
+use super::path::RemotePath;
+use super::runtime::Runtime;
+use super::session::{Session, children};
+use super::view::View;
+use crate::api::Transport;
+use crate::cryptree::AbsoluteCapability;
+use crate::cryptree::home::SHARED;
+use crate::cryptree::name::FileName;
+use crate::login::EntryPoint;
+use crate::names::Username;
+use crate::social::discovery::ProcessedCaps;
+use crate::social::places::{self, GROUPS_FROM_FRIENDS, ITEMS, SHARED_WITH, SHARING_READ, SHARING_WRITE};
+use crate::social::shared_with::{Access, SharedWithState, Shares};
+use crate::social::stream::Records;
+use crate::social::{CapsInDirectory, FriendsGroups, GroupUid};
+
+/// Most bytes of one stream that are taken in at once; the rest follows with the next look.
+const MAX_STREAM: u64 = 4 << 20;
+
+/// Deepest place that is followed upwards, or looked for in the mirror.
+const MAX_DEPTH: usize = 256;
+
+/// An item of this account that is shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedItem {
+    /// Its path.
+    pub path: RemotePath,
+    /// With whom, and its links.
+    pub shares: Shares,
+}
+
+/// An item that somebody shares with this account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReceivedShare {
+    /// Its path, which works in every call that reads.
+    pub path: RemotePath,
+    /// Who shares it.
+    pub sharers: Vec<Username>,
+    /// What it is.
+    pub entry: Entry,
+}
+
+/// The result of opening what somebody else made; none if it is not there (any more) or is no such thing.
+fn lenient<O>(result: Result<Option<O>, ClientError>) -> Result<Option<O>, ClientError> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Damaged => Ok(None),
+        other => other,
+    }
+}
+
+fn user_of(path: &RemotePath) -> Result<Username, ClientError> {
+    Username::existing(path.user().as_str()).map_err(|_| ClientError::NotFound { path: path.clone() })
+}
+
+/// The owner of a path and the names from his home directory to the directory that holds it.
+fn parent_of(path: &RemotePath) -> Result<(Username, &[FileName], &FileName), ClientError> {
+    let (name, parent) = path.names().split_last().ok_or(ClientError::Home)?;
+    Ok((user_of(path)?, parent, name))
+}
+
+/// A capability that a friend's streams hold, and where it leads.
+struct Found {
+    path: RemotePath,
+    cap: AbsoluteCapability,
+}
+
+impl Found {
+    /// The group whose directory it is, if it is one of the friend's.
+    fn group_of(&self, friend: &Username) -> Option<GroupUid> {
+        match self.path.names() {
+            [shared, name] if shared.as_str() == SHARED && self.path.user().as_str() == friend.as_str() => {
+                name.as_str().parse().ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
+    /// Opens what a capability of somebody else leads to. Only its right to read is used.
+    async fn open_shared(&mut self, cap: &AbsoluteCapability) -> Result<Option<Item>, ClientError> {
+        let reached = Reached { cap: cap.read_only(), signer: None };
+        let opened = self.view.open_targets(&[reached]).await.map(|mut items| items.pop().flatten());
+        lenient(opened)
+    }
+
+    /// The directory above an item, link nodes left out; none above a home directory.
+    async fn above(&mut self, item: &Item) -> Result<Option<Item>, ClientError> {
+        let mut above = item.clone();
+        for _ in 0..MAX_DEPTH {
+            let Some(parent) = above.parent_block().parent.clone() else { return Ok(None) };
+            let reached = Reached { cap: parent.to_absolute_read_only(&above.cap), signer: None };
+            let opened = self.view.open(&[reached]).await.map(|mut items| items.pop().flatten());
+            let Some(item) = lenient(opened)? else { return Ok(None) };
+            if !item.is_link() {
+                return Ok(Some(item));
+            }
+            above = item;
+        }
+        Ok(None)
+    }
+
+    /// Where a capability leads: names are followed upwards, and the user in front must own it, so that nobody can plant
+    /// a tree under the name of another (`spec/05` §4.2).
+    async fn locate(&mut self, cap: &AbsoluteCapability) -> Result<Option<RemotePath>, ClientError> {
+        let Some(mut item) = self.open_shared(cap).await? else { return Ok(None) };
+        let mut names = vec![item.properties().name.clone()];
+        while item.parent_block().parent.is_some() {
+            let Some(above) = self.above(&item).await? else { return Ok(None) };
+            names.push(above.properties().name.clone());
+            if names.len() > MAX_DEPTH {
+                return Ok(None);
+            }
+            item = above;
+        }
+        let Some(user) = names.pop() else { return Ok(None) };
+        let Ok(owner) = Username::existing(user.as_str()) else { return Ok(None) };
+        let claim = EntryPoint { capability: cap.clone(), owner_name: owner };
+        if names.is_empty() || claim.owner_name == self.view.core.keys.username || !self.is_genuine(&claim).await? {
+            return Ok(None);
+        }
+        Ok(Some(names.into_iter().rev().fold(RemotePath::home(user), |path, name| path.join(name))))
+    }
+
+    /// Takes in what is new in a friend's streams (`spec/05` §4.3).
+    async fn discover(&mut self, friend: &EntryPoint) -> Result<(), ClientError> {
+        let name = friend.owner_name.clone();
+        let place = places::incoming(&name);
+        let before: Option<ProcessedCaps> = self.structure(&place, "the progress in a friend's streams").await?;
+        let mut processed = before.clone().unwrap_or_default();
+        let mut groups: FriendsGroups =
+            self.structure(GROUPS_FROM_FRIENDS, "the groups of friends").await?.unwrap_or_default();
+        let mut directories = VecDeque::from([(None, friend.capability.clone())]);
+        directories.extend(groups.of(&name).map(|(uid, entry)| (Some(uid), entry.capability.clone())));
+        while let Some((group, cap)) = directories.pop_front() {
+            let Some(directory) = self.open_shared(&cap).await?.filter(Item::is_directory) else { continue };
+            for (access, stream) in [(Access::Read, SHARING_READ), (Access::Write, SHARING_WRITE)] {
+                let progress = match &group {
+                    None => &mut processed,
+                    Some(uid) => processed.group_mut(uid),
+                };
+                let progress = progress.stream_mut(access);
+                let Some(read) = self.read_stream(&directory, stream, progress.bytes).await? else { continue };
+                let mut found = 0;
+                for record in &read.records {
+                    let Some(path) = self.locate(&record.capability).await? else { continue };
+                    found += 1;
+                    let received = Found { path, cap: record.capability.clone() };
+                    if let Some(uid) = received.group_of(&name).filter(|_| group.is_none()) {
+                        let entry = EntryPoint { capability: received.cap.clone(), owner_name: name.clone() };
+                        groups.insert(&uid, entry);
+                        self.put(GROUPS_FROM_FRIENDS, &groups, true);
+                        directories.retain(|(known, _)| known.as_ref() != Some(&uid));
+                        directories.push_back((Some(uid), received.cap.clone()));
+                    }
+                    self.keep(&received, &name).await?;
+                }
+                // The offset is the one that the reading began at.
+                let _ = progress.advance(progress.bytes, &read, found);
+            }
+        }
+        if before.as_ref() != Some(&processed) {
+            self.put(&place, &processed, false);
+        }
+        Ok(())
+    }
+
+    /// What a stream holds from an offset on; none if there is nothing new.
+    async fn read_stream(&mut self, directory: &Item, stream: &str, from: u64) -> Result<Option<Records>, ClientError> {
+        let file = lenient(self.view.child(directory, &part(stream)?).await)?;
+        let Some(file) = file.filter(|file| !file.is_directory() && file.properties().size_bytes > from) else {
+            return Ok(None);
+        };
+        let read = async {
+            let file = OpenFile::new(self.view, file).await?;
+            let mut content = Vec::new();
+            let end = file.size_bytes().min(from.saturating_add(MAX_STREAM));
+            file.read(from..end, &mut content, &()).await?;
+            Ok(Some(Bytes::from(content)))
+        };
+        Ok(lenient(read.await)?.map(|content| Records::read(&content, from)))
+    }
+
+    /// Puts a received capability into the mirror (`spec/05` §4.8).
+    async fn keep(&mut self, found: &Found, sharer: &Username) -> Result<(), ClientError> {
+        let (owner, parent, name) = parent_of(&found.path)?;
+        let place = format!("{}/{ITEMS}", places::world(&owner, parent));
+        let mut items: CapsInDirectory = self.structure(&place, "received shares").await?.unwrap_or_default();
+        let opens = match items.in_question(name.as_str(), &found.cap).cloned() {
+            Some(stored) => self.open_shared(&stored).await?.is_some(),
+            None => false,
+        };
+        if items.add(name.clone(), found.cap.clone(), sharer, |_| opens) {
+            self.put(&place, &items, false);
+        }
+        Ok(())
+    }
+
+    /// What was received of the children of a directory.
+    async fn received(&mut self, owner: &Username, names: &[FileName]) -> Result<CapsInDirectory, ClientError> {
+        let place = format!("{}/{ITEMS}", places::world(owner, names));
+        Ok(self.structure(&place, "received shares").await?.unwrap_or_default())
+    }
+
+    /// Opens the received item of a name: the name that it had when it was shared, else the one that it has now.
+    async fn received_item(&mut self, items: &CapsInDirectory, name: &FileName) -> Result<Option<Item>, ClientError> {
+        let named = match items.get(name.as_str()) {
+            Some(element) => self.open_shared(&element.capability).await?,
+            None => None,
+        };
+        if named.is_some() {
+            return Ok(named);
+        }
+        for element in items.iter() {
+            if let Some(item) = self.open_shared(&element.capability).await?.filter(|item| item.name() == name) {
+                return Ok(Some(item));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a path of somebody else leads to.
+    async fn shared_item(&mut self, path: &RemotePath) -> Result<Option<Item>, ClientError> {
+        let (owner, names) = (user_of(path)?, path.names());
+        for depth in 0..names.len() {
+            let items = self.received(&owner, &names[..depth]).await?;
+            let mut item = self.received_item(&items, &names[depth]).await?;
+            for name in &names[depth + 1..] {
+                item = match item {
+                    Some(directory) if directory.is_directory() => self.view.child(&directory, name).await?,
+                    _ => None,
+                };
+            }
+            if item.is_some() {
+                return Ok(item);
+            }
+        }
+        self.way_through(&owner, names).await
+    }
+
+    /// A directory above something shared, seen from there.
+    async fn way_through(&mut self, owner: &Username, names: &[FileName]) -> Result<Option<Item>, ClientError> {
+        let mut pending = vec![names.to_vec()];
+        while let Some(place) = pending.pop() {
+            for element in self.received(owner, &place).await?.iter() {
+                let Some(mut item) = self.open_shared(&element.capability).await? else { continue };
+                let mut above = Some(item.clone());
+                for _ in names.len()..=place.len() {
+                    above = self.above(&item).await?;
+                    let Some(next) = above.clone() else { break };
+                    item = next;
+                }
+                if above.is_some() {
+                    return Ok(above);
+                }
+            }
+            pending.extend(self.mirrored(owner, &place).await?);
+        }
+        Ok(None)
+    }
+
+    /// The directories of the mirror below a directory.
+    async fn mirrored(&mut self, owner: &Username, names: &[FileName]) -> Result<Vec<Vec<FileName>>, ClientError> {
+        if names.len() >= MAX_DEPTH {
+            return Ok(Vec::new());
+        }
+        let children = self.names(&places::world(owner, names)).await?;
+        let below = children.into_iter().filter(|name| name.as_str() != ITEMS);
+        Ok(below.map(|name| [names, &[name]].concat()).collect())
+    }
+
+    /// What is shared below a directory of somebody else that is not shared itself, by the names under which it is found.
+    async fn ways_down(&mut self, path: &RemotePath) -> Result<Vec<(FileName, Item)>, ClientError> {
+        let (owner, names) = (user_of(path)?, path.names());
+        let mut found: Vec<(FileName, Item)> = Vec::new();
+        for element in self.received(&owner, names).await?.iter() {
+            if let Some(item) = self.open_shared(&element.capability).await? {
+                found.push((item.name().clone(), item));
+            }
+        }
+        for place in self.mirrored(&owner, names).await? {
+            let Some(name) = place.last().cloned() else { continue };
+            if found.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            if let Some(item) = self.way_through(&owner, &place).await? {
+                found.push((name, item));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Follows a change of a path in the record of what is shared; without a new path the record of it ends
+    /// (`spec/05` §6.4).
+    pub(crate) async fn follow_shares(
+        &mut self,
+        from: &RemotePath,
+        to: Option<&RemotePath>,
+    ) -> Result<(), ClientError> {
+        let (owner, parent, name) = parent_of(from)?;
+        let record = format!("{}/{SHARED_WITH}", places::outbound(&owner, parent));
+        let state: Option<SharedWithState> = self.structure(&record, "the record of what is shared").await?;
+        let mut state = state.unwrap_or_default();
+        let shares = state.take(name);
+        if shares.is_some() {
+            self.put(&record, &state, false);
+        }
+        let below = places::outbound(&owner, from.names());
+        let has_below = self.item(&below).await?.is_some();
+        let Some(to) = to else {
+            return if has_below { self.remove(&below).await } else { Ok(()) };
+        };
+        let (owner, parent, name) = parent_of(to)?;
+        let place = places::outbound(&owner, parent);
+        if let Some(shares) = shares {
+            let record = format!("{place}/{SHARED_WITH}");
+            let state: Option<SharedWithState> = self.structure(&record, "the record of what is shared").await?;
+            let mut state = state.unwrap_or_default();
+            state.put(name.clone(), shares);
+            self.put(&record, &state, false);
+        }
+        if has_below {
+            let target = places::outbound(&owner, to.names());
+            self.remove(&target).await?;
+            self.directory(&place, false).await?;
+            self.relocate(&below, &target).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Transport, R: Runtime> View<'_, T, R> {
+    /// What a path of somebody else leads to, by what was shared up to now.
+    pub(crate) async fn resolve_shared(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
+        let item = Desk::new(self).shared_item(path).await?;
+        item.ok_or_else(|| ClientError::NotFound { path: path.clone() })
+    }
+
+    /// The children of a directory, links followed, by the names under which they are found.
+    pub(crate) async fn children_of(
+        &mut self,
+        path: &RemotePath,
+        directory: &Item,
+    ) -> Result<Vec<(FileName, Item)>, ClientError> {
+        if directory.is_way_through() {
+            return Desk::new(self).ways_down(path).await;
+        }
+        let items = children(self, directory).await?;
+        Ok(items.into_iter().map(|item| (item.name().clone(), item)).collect())
+    }
+}
+
+impl<T: Transport, R: Runtime> Session<T, R> {
+    /// Takes in what friends have shared since the last look; only `from` that one if it is followed.
+    async fn receive(&self, from: Option<&str>) -> Result<(), ClientError> {
+        let core = self.shared_core();
+        let is_followed = match from {
+            Some(from) => on_current_state!(core, |view| {
+                let following = Desk::new(view).following().await?;
+                Ok(following.iter().any(|entry| entry.owner_name.as_str() == from))
+            })?,
+            None => false,
+        };
+        if !is_followed {
+            // They may have agreed since the last look.
+            self.follow_requests().await?;
+        }
+        with_transaction!(core, |transaction| {
+            on_current_state!(core, |view| {
+                let mut desk = Desk::new(view);
+                let following = desk.following().await?;
+                let is_from = |entry: &&EntryPoint| from.is_none_or(|from| entry.owner_name.as_str() == from);
+                let mut friends: Vec<&EntryPoint> = following.iter().filter(is_from).collect();
+                if friends.is_empty() {
+                    // A friend may have passed on what belongs to somebody whom this account does not follow.
+                    friends = following.iter().collect();
+                }
+                for friend in friends {
+                    desk.discover(friend).await?;
+                }
+                desk.save().await?;
+                view.commit(transaction).await
+            })
+        })
+    }
+
+    /// Takes in what is new if a path is somebody else's.
+    pub(crate) async fn look_around(&self, path: &RemotePath) -> Result<(), ClientError> {
+        match self.core().is_own(path) {
+            true => Ok(()),
+            false => self.receive(Some(path.user().as_str())).await,
+        }
+    }
+
+    /// Lets followers of this account read a file, or a directory with everything in it, now and later. What they may
+    /// read already is not granted twice. Gives those who were granted it now.
+    ///
+    /// What somebody else shares can be passed on as well.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAFollower`]; then nothing was granted to anybody. [`ClientError::Home`].
+    pub async fn share(&self, path: &RemotePath, with: &[Username]) -> Result<Vec<Username>, ClientError> {
+        self.look_around(path).await?;
+        let (owner, parent, name) = parent_of(path)?;
+        let core = self.shared_core();
+        with_transaction!(core, |transaction| {
+            on_current_state!(core, |view| {
+                let item = view.resolve(path).await?;
+                if item.is_way_through() {
+                    return Err(ClientError::NotFound { path: path.clone() });
+                }
+                let mut desk = Desk::new(view);
+                let followers = desk.followers().await?;
+                if let Some(stranger) = with.iter().find(|name| !followers.contains(name)) {
+                    return Err(ClientError::NotAFollower { name: stranger.clone() });
+                }
+                let mut granted = Vec::new();
+                for follower in with {
+                    if desk.grant_read(&item.cap, &owner, parent, name, follower).await? {
+                        granted.push(follower.clone());
+                    }
+                }
+                desk.save().await?;
+                view.commit(transaction).await?;
+                Ok(granted)
+            })
+        })
+    }
+
+    /// What is shared of a path and of everything below it, sorted by path.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`].
+    pub async fn shares(&self, path: &RemotePath) -> Result<Vec<SharedItem>, ClientError> {
+        let core = self.shared_core();
+        let mut items = on_current_state!(core, |view| {
+            view.resolve(path).await?;
+            let mut desk = Desk::new(view);
+            let mut items = Vec::new();
+            if let (Some(parent), Some(name)) = (path.parent(), path.names().last()) {
+                let record = format!("{}/{SHARED_WITH}", places::outbound(&user_of(path)?, parent.names()));
+                let state: Option<SharedWithState> = desk.structure(&record, "the record of what is shared").await?;
+                let shares = state.as_ref().and_then(|state| state.get(name.as_str()));
+                items.extend(shares.map(|shares| SharedItem { path: path.clone(), shares: shares.clone() }));
+            }
+            let mut pending = vec![path.clone()];
+            while let Some(directory) = pending.pop() {
+                let place = places::outbound(&user_of(path)?, directory.names());
+                let record = format!("{place}/{SHARED_WITH}");
+                let state: Option<SharedWithState> = desk.structure(&record, "the record of what is shared").await?;
+                let state = state.unwrap_or_default();
+                items.extend(
+                    state.iter().map(|(name, shares)| SharedItem {
+                        path: directory.join(name.clone()),
+                        shares: shares.clone(),
+                    }),
+                );
+                let below = desk.names(&place).await?.into_iter().filter(|name| name.as_str() != SHARED_WITH);
+                pending.extend(below.map(|name| directory.join(name)));
+            }
+            // The directories of groups are not what the user shared.
+            let shared = RemotePath::home(path.user().clone()).join(part(SHARED)?);
+            items.retain(|item| !item.path.starts_with(&shared));
+            Ok(items)
+        })?;
+        items.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(items)
+    }
+
+    /// Everything that others share with this account and that can be opened, sorted by path.
+    ///
+    /// # Errors
+    /// Whatever the node does.
+    pub async fn shared_with_me(&self) -> Result<Vec<ReceivedShare>, ClientError> {
+        self.receive(None).await?;
+        let core = self.shared_core();
+        let mut received = on_current_state!(core, |view| {
+            let mut desk = Desk::new(view);
+            let blocked = desk.blocked().await?;
+            let mut received = Vec::new();
+            for user in desk.names(&places::world_root()).await? {
+                let Ok(owner) = Username::existing(user.as_str()) else { continue };
+                let mut pending: Vec<Vec<FileName>> = vec![Vec::new()];
+                while let Some(names) = pending.pop() {
+                    let directory =
+                        names.iter().fold(RemotePath::home(user.clone()), |path, name| path.join(name.clone()));
+                    for element in desk.received(&owner, &names).await?.iter() {
+                        let sharers: Vec<Username> =
+                            element.sharers.iter().filter(|name| !blocked.contains(name)).cloned().collect();
+                        let is_group = matches!(&names[..], [shared] if shared.as_str() == SHARED);
+                        if is_group || sharers.is_empty() {
+                            continue;
+                        }
+                        let Some(item) = desk.open_shared(&element.capability).await? else { continue };
+                        let path = directory.join(item.name().clone());
+                        received.push(ReceivedShare { path, sharers, entry: Entry::of(&item) });
+                    }
+                    pending.extend(desk.mirrored(&owner, &names).await?);
+                }
+            }
+            Ok(received)
+        })?;
+        received.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(received)
+    }
+}
