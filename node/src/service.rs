@@ -4,7 +4,7 @@
 //! async runtime does so on a thread for blocking work. Time and randomness come in from outside ([`clock`]).
 //!
 //! Writes of one owner happen one after another (`Service::lock_owner`); those of different owners do not wait for each
-//! other. Every change that must be whole is one [`Batch`](pyrgos_store::Batch).
+//! other. Every change that must be whole is one [`Batch`].
 
 pub mod admin;
 pub mod attempts;

@@ -148,7 +148,7 @@ impl Service {
     }
 
     /// Size of a block. Everybody may know it. Existing clients do not say whose it is (`spec/04` §4.10), so that the
-    /// accounts are asked one after another, at most [`MAX_ASKED`] of them.
+    /// accounts are asked one after another, and of many accounts only the first.
     pub fn block_size(&self, call: GetBlockSize) -> Result<Option<u64>, Failure> {
         let blocks = &self.parts.blocks;
         if let Some(owner) = call.owner {
