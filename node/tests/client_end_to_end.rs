@@ -7,34 +7,14 @@ mod support;
 
 use bytes::Bytes;
 use client_runtime::{Seeded, now, runtime};
-use futures_util::FutureExt;
-use pyrgos_protocol::api::{Request, Response, Transport, TransportError};
 use pyrgos_protocol::client::{
-    ClientError, ContentSource, IfExists, InlineRuntime, Password, RemotePath, Session, Settings, SignUp, UploadOptions,
+    ClientError, ContentSource, IfExists, InlineRuntime, Password, Session, Settings, SignUp, UploadOptions,
 };
 use pyrgos_protocol::encoding::{Cid, Codec, Multihash};
 use pyrgos_protocol::names::Username;
-use support::Node;
-
-/// Sends over a socket and waits for the answer, so that its futures are ready at their first poll.
-#[derive(Clone, Copy)]
-struct Wire<'n>(&'n Node);
-
-impl Transport for Wire<'_> {
-    async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        Ok(self.0.request(request).into_response())
-    }
-}
+use support::{Node, Wire, path, run};
 
 type TestSession<'n> = Session<Wire<'n>, InlineRuntime<Seeded>>;
-
-fn run<O>(future: impl Future<Output = O>) -> O {
-    future.now_or_never().expect("this transport waits by itself")
-}
-
-fn path(text: &str) -> RemotePath {
-    text.parse().unwrap()
-}
 
 fn start() -> Node {
     let key = [&[8, 1, 18, 32][..], &[7; 32]].concat();

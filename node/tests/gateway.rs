@@ -11,15 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client_runtime::{Seeded, now, runtime};
-use futures_util::FutureExt;
 use pyrgos::http::gateway::Limits;
 use pyrgos::http::{self, Hosts};
 use pyrgos_protocol::api::mutable::{GetPointer, SetPointer};
 use pyrgos_protocol::api::storage::GetBlock;
-use pyrgos_protocol::api::{Request, Response, Transport, TransportError};
-use pyrgos_protocol::client::{
-    IfExists, InlineRuntime, Password, RemotePath, Session, Settings, SignUp, UploadOptions,
-};
+use pyrgos_protocol::client::{IfExists, InlineRuntime, Password, Session, Settings, SignUp, UploadOptions};
 use pyrgos_protocol::cryptree::AbsoluteCapability;
 use pyrgos_protocol::cryptree::chunk::CHUNK_SIZE;
 use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, ToCbor, Value};
@@ -33,27 +29,9 @@ use pyrgos_protocol::merkle::writer_data::WriterData;
 use pyrgos_protocol::names::Username;
 use pyrgos_store::Blocks;
 use support::account::{put, signer};
-use support::{Answer, Node};
-
-/// Sends over a socket and waits for the answer, so that its futures are ready at their first poll.
-#[derive(Clone, Copy)]
-struct Wire<'n>(&'n Node);
-
-impl Transport for Wire<'_> {
-    async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        Ok(self.0.request(request).into_response())
-    }
-}
+use support::{Answer, Node, Wire, path, run};
 
 type TestSession<'n> = Session<Wire<'n>, InlineRuntime<Seeded>>;
-
-fn run<O>(future: impl Future<Output = O>) -> O {
-    future.now_or_never().expect("this transport waits by itself")
-}
-
-fn path(text: &str) -> RemotePath {
-    text.parse().unwrap()
-}
 
 fn start() -> Node {
     let id = pyrgos::identity::server_id(&signer("node").secret.public());

@@ -17,7 +17,8 @@ use pyrgos::config::{Config, Settings, SignupPolicy};
 use pyrgos::daemon::{self, Daemon};
 use pyrgos::identity::server_id;
 use pyrgos::service::clock::{Entropy, ManualClock, SystemEntropy};
-use pyrgos_protocol::api::{Call, Request, Response, trailer};
+use pyrgos_protocol::api::{Call, Request, Response, Transport, TransportError, trailer};
+use pyrgos_protocol::client::RemotePath;
 use pyrgos_protocol::encoding::Cid;
 use pyrgos_store::MemoryStore;
 use serde_json::Value;
@@ -205,4 +206,24 @@ pub fn signed_time(signed: &[u8]) -> Option<i64> {
     let field = |key: &str| value.as_map().ok()?.get(key)?.as_int().ok();
     let is_message = field("s").is_some() && field("id").is_some();
     value.as_int().ok().or_else(|| field(if is_message { "s" } else { "t" }))
+}
+
+/// Sends over a socket and waits for the answer, so that its futures are ready at their first poll.
+#[derive(Clone, Copy)]
+pub struct Wire<'n>(pub &'n Node);
+
+impl Transport for Wire<'_> {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        Ok(self.0.request(request).into_response())
+    }
+}
+
+/// The output of a future over a [`Wire`].
+pub fn run<O>(future: impl Future<Output = O>) -> O {
+    futures_util::FutureExt::now_or_never(future).expect("this transport waits by itself")
+}
+
+/// A remote path.
+pub fn path(text: &str) -> RemotePath {
+    text.parse().unwrap()
 }
