@@ -685,3 +685,34 @@ fn one_of_two_racing_commits_wins() {
         alice.pointer = alice.pointer.next(Some(targets[winner].clone())).unwrap();
     }
 }
+
+/// A tree of one path of large nodes, as nobody needs it: 24 levels of 900 kB each.
+#[test]
+fn a_lookup_in_a_tree_made_to_be_large_answers_within_bounds() {
+    let node = Node::usual();
+    let alice = Account::create("alice", &node);
+    let mut child: Option<Cid> = None;
+    let mut blocks = Vec::new();
+    for depth in (0..24).rev() {
+        // A key that goes with all others up to here and then into slot 1; the way of the key of zeros is slot 0.
+        let mut key = [0; 32];
+        key[3 * depth / 8] |= 1 << (3 * depth % 8);
+        let bucket = Value::List(vec![Value::bytes(key), Value::bytes(vec![depth as u8; 900_000])]);
+        let map = |slot: Option<u8>| Value::bytes(slot.map(|slot| vec![1 << slot]).unwrap_or_default());
+        let contents = std::iter::once(bucket).chain(child.clone().map(Value::Link)).collect();
+        let list = vec![map(Some(1)), map(child.is_some().then_some(0)), Value::List(contents)];
+        let block = Bytes::from(Value::List(list).encode());
+        child = Some(Cid::of_cbor(&block));
+        blocks.push(block);
+    }
+    for block in &blocks {
+        node.call(&alice.put(Codec::DagCbor, &[block])).unwrap();
+    }
+    let root = child.unwrap();
+    let caps = vec![ChunkMirrorCap { map_key: vec![0; 32], bat: None }];
+    let answer = node.call(&LookUpChunks { owner: alice.owner(), root: root.clone(), caps }).unwrap();
+    let bytes: usize = answer.iter().map(Bytes::len).sum();
+    assert!((7 << 20..=8 << 20).contains(&bytes), "{bytes} bytes in {} blocks", answer.len());
+    // The way begins at the root, so that a client can go on from where it ends.
+    assert_eq!(Cid::of_cbor(&answer[0]), root);
+}

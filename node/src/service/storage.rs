@@ -1,5 +1,7 @@
 //! Blocks, transactions and look-ups in trees (`spec/02` §2, §8, §10.1, §12.2).
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use pyrgos_protocol::api::ApiError;
 use pyrgos_protocol::api::storage::{
@@ -15,6 +17,11 @@ use pyrgos_store::{Batch, Blocks, Prefix, RecordKey, Records, Table};
 use super::pointers::not_present;
 use super::view::{View, run};
 use super::{Failure, Service};
+
+/// Largest answer to a look-up, in bytes. What does not fit is left out, and fetched by clients node by node
+/// (`spec/02` §12.2): twenty nodes of files with the largest pictures fit several times, a tree that was made to be large
+/// does not.
+const MAX_LOOKUP_BYTES: usize = 8 << 20;
 
 /// Most accounts in which one call looks for a block.
 const MAX_ASKED: usize = 1000;
@@ -172,25 +179,48 @@ impl Service {
             return Err(Failure::refused(format!("Champ root not present locally: {root}")));
         }
         let champ = Champ::new(&view, KeyHashing::Identity);
-        let found = run(champ.bulk(&root, caps.iter().map(|cap| &cap.map_key))).map_err(not_a_tree)?;
-        let mut answer = Vec::with_capacity(found.nodes.len() + caps.len());
-        let mut given = std::collections::HashSet::new();
-        for (cid, node) in found.nodes {
-            // A guarded root is that of secret links, which nobody reads this way.
-            let bats = prefix::block_bats(Codec::DagCbor, &node).map_err(|_| ApiError::Unauthorised)?;
-            ReadCheck { cid: &cid, bats: &bats, instance: None }.by_bat(None).map_err(|_| ApiError::Unauthorised)?;
-            answer.push(node);
-            given.insert(cid);
-        }
-        for (cap, value) in caps.iter().zip(found.values) {
-            let Some(cid) = value.filter(|cid| cid.codec() == Codec::DagCbor) else { continue };
-            if let Some(block) = self.read_guarded(&view, &cid, cap.bat.as_ref())?
-                && given.insert(cid)
-            {
-                answer.push(block);
+        let mut answer = Answer::default();
+        // Key by key, so that no more than the way to one is in memory beside the answer.
+        for cap in &caps {
+            let found = run(champ.bulk(&root, [&cap.map_key])).map_err(not_a_tree)?;
+            for (cid, node) in found.nodes {
+                if !answer.given.contains(&cid) {
+                    // A guarded root is that of secret links, which nobody reads this way.
+                    let bats = prefix::block_bats(Codec::DagCbor, &node).map_err(|_| ApiError::Unauthorised)?;
+                    let check = ReadCheck { cid: &cid, bats: &bats, instance: None };
+                    check.by_bat(None).map_err(|_| ApiError::Unauthorised)?;
+                    answer.give(cid, node);
+                }
+            }
+            for cid in found.values.into_iter().flatten().filter(|cid| cid.codec() == Codec::DagCbor) {
+                if let Some(block) = self.read_guarded(&view, &cid, cap.bat.as_ref())? {
+                    answer.give(cid, block);
+                }
+            }
+            if answer.is_full {
+                break;
             }
         }
-        Ok(answer)
+        Ok(answer.blocks)
+    }
+}
+
+/// What a look-up answers, each block once.
+#[derive(Default)]
+struct Answer {
+    blocks: Vec<Bytes>,
+    given: HashSet<Cid>,
+    bytes: usize,
+    is_full: bool,
+}
+
+impl Answer {
+    fn give(&mut self, cid: Cid, block: Bytes) {
+        self.is_full |= self.bytes + block.len() > MAX_LOOKUP_BYTES;
+        if !self.is_full && self.given.insert(cid) {
+            self.bytes += block.len();
+            self.blocks.push(block);
+        }
     }
 }
 
