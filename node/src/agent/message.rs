@@ -32,6 +32,11 @@ pub struct Selector {
 }
 
 impl Selector {
+    /// Exactly one session.
+    pub fn only(name: &SessionName) -> Self {
+        Selector { server: Some(name.server.clone()), username: Some(name.username.clone()) }
+    }
+
     /// Whether a session is meant.
     pub fn matches(&self, name: &SessionName) -> bool {
         self.server.as_ref().is_none_or(|server| *server == name.server)

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::failure::{Failure, Kind};
 use super::output::human_size;
 use super::secret::{self, NewPasswordSource, PasswordSource};
-use super::session::{Global, Unlocked, agent, fail, sealed, session_name, state_of, username};
+use super::session::{Global, Unlocked, agent, fail, held, sealed, session_name, username};
 use crate::agent::message::Selector;
 use crate::native::NativeRuntime;
 
@@ -96,24 +96,23 @@ pub async fn log_in(global: &Global, args: LoginArgs) -> Result<(), Failure> {
     let name = username(&args.username)?;
     let factor = Factor::new(args.code_file)?;
     let password = args.password.existing(&format!("Password for {}: ", args.username))?;
+    let session_name = session_name(&transport, &name);
+    let before = held(&session_name)?;
     let session = Session::log_in(transport.clone(), NativeRuntime, Settings::default(), &name, &password, &factor)
         .await
         .map_err(|error| factor.explain(error))?;
     drop(password);
     let idle = Duration::from_secs(args.idle_secs.max(1));
-    let agent = agent();
-    let session_name = session_name(&transport, &name);
     let mut state = session.state();
-    // A session that is held already has seen pointers too: a server that went back before this login is noticed.
-    let selector =
-        Selector { server: Some(session_name.server.clone()), username: Some(session_name.username.clone()) };
-    if let Some(held) = agent.fetch(selector)?.and_then(|(_, held)| state_of(&held)) {
-        if let Some(writer) = state.is_behind(&held) {
-            return Err(fail(ClientError::OldPointer { writer, seen: None, found: None }));
-        }
+    // A session that was held before this login has seen pointers too: a server that went back since is noticed. Other
+    // commands may have learned more during the login, which proves nothing against the server.
+    if let Some(before) = &before {
+        state.require_not_behind(before).map_err(fail)?;
+    }
+    if let Some(held) = held(&session_name)? {
         state.absorb(&held);
     }
-    agent.keep(session_name, sealed(&state), idle)?;
+    agent().keep(session_name, sealed(&state), idle)?;
     global.output().line(
         format!("logged in as {} on {}", name.as_str(), transport.address()),
         &json!({ "username": name.as_str(), "identity": session.identity().to_string(), "server": transport.address() }),
@@ -128,10 +127,7 @@ pub fn log_out(global: &Global, args: &LogoutArgs) -> Result<(), Failure> {
     let selector = match (args.all, selector == Selector::default()) {
         // Without any flag: the session that other commands would use.
         (false, true) => match agent.list()? {
-            Some((names, _)) => match names.into_iter().next() {
-                Some(last) => Selector { server: Some(last.server), username: Some(last.username) },
-                None => selector,
-            },
+            Some((names, _)) => names.first().map_or(selector, Selector::only),
             None => selector,
         },
         _ => selector,

@@ -80,8 +80,13 @@ pub fn sealed(state: &SessionState) -> Bytes {
 }
 
 /// The state that an agent holds; none if it is of another version.
-pub fn state_of(bytes: &Bytes) -> Option<SessionState> {
+fn state_of(bytes: &Bytes) -> Option<SessionState> {
     SessionState::from_cbor(&Value::decode_shared(bytes).ok()?).ok()
+}
+
+/// What the agent holds under a name.
+pub fn held(name: &SessionName) -> Result<Option<SessionState>, Failure> {
+    Ok(agent().fetch(Selector::only(name))?.and_then(|(_, bytes)| state_of(&bytes)))
 }
 
 /// A session that a command works with.
@@ -89,6 +94,7 @@ pub struct Unlocked {
     /// The session.
     pub session: NativeSession,
     name: SessionName,
+    closed: bool,
 }
 
 impl Unlocked {
@@ -102,11 +108,12 @@ impl Unlocked {
         })?;
         let transport = connect(&name.server)?;
         let session = Session::resume(transport, NativeRuntime, Settings::default(), state).await.map_err(fail)?;
-        Ok(Unlocked { session, name })
+        Ok(Unlocked { session, name, closed: false })
     }
 
     /// Ends the command's work with the session.
-    pub fn close(self) -> Result<(), Failure> {
+    pub fn close(mut self) -> Result<(), Failure> {
+        self.closed = true;
         self.remember()
     }
 
@@ -114,10 +121,7 @@ impl Unlocked {
     /// that goes back in time. Another command may have learned more meanwhile, which stays.
     fn remember(&self) -> Result<(), Failure> {
         let mut state = self.session.state();
-        let selector = Selector { server: Some(self.name.server.clone()), username: Some(self.name.username.clone()) };
-        if let Some((_, held)) = agent().fetch(selector)?
-            && let Some(held) = state_of(&held)
-        {
+        if let Some(held) = held(&self.name)? {
             state.absorb(&held);
         }
         Ok(agent().update(self.name.clone(), sealed(&state))?)
@@ -148,9 +152,10 @@ impl Unlocked {
 
 impl Drop for Unlocked {
     fn drop(&mut self) {
-        // Commands that fail have learned something too. After `close` this changes nothing; without an agent there is
-        // nobody to tell.
-        let _ = self.remember();
+        // Commands that fail have learned something too. If the agent has gone meanwhile, nobody is left to tell.
+        if !self.closed {
+            let _ = self.remember();
+        }
     }
 }
 

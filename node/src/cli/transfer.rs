@@ -101,13 +101,16 @@ pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
         }
     }
     // Whatever stopped it: what was accepted before is stored.
-    let Upload { batch, transfer, skipped, .. } = upload;
+    let Upload { batch, transfer, mut skipped, .. } = upload;
     let finished = batch.finish().await.map_err(fail);
-    let count = match stopped {
-        Some(failure) => return Err(failure),
-        None => finished?,
-    };
     transfer.finish();
+    let count = match (finished, stopped) {
+        (Ok(count), None) => count,
+        (finished, stopped) => {
+            skipped.extend(finished.err().into_iter().chain(stopped));
+            return Failure::all_or(skipped);
+        }
+    };
     if output.json {
         output.line("", &json!({ "stored_files": count.files, "left_alone": count.skipped, "failed": skipped.len() }));
     } else if count.files + count.skipped > 1 {

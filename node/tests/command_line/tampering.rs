@@ -33,6 +33,7 @@ enum Lie {
 struct Liar {
     address: String,
     lie: Arc<Mutex<Lie>>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 #[derive(Default)]
@@ -49,14 +50,19 @@ impl Liar {
         let node = machine.server().replace("http://", "");
         let lie = Arc::new(Mutex::new(Lie::None));
         let memory = Arc::new(Mutex::new(Memory::default()));
-        let told = lie.clone();
+        let (told, kept) = (lie.clone(), memory.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (node, told, memory) = (node.clone(), told.clone(), memory.clone());
+                let (node, told, memory) = (node.clone(), told.clone(), kept.clone());
                 std::thread::spawn(move || while relay(&stream, &node, &told, &memory).is_some() {});
             }
         });
-        Liar { address, lie }
+        Liar { address, lie, memory }
+    }
+
+    /// From now on the oldest pointers that it knows are those of this moment.
+    fn forgets_pointers(&self) {
+        self.memory.lock().expect("not poisoned").first_pointers.clear();
     }
 
     fn tells(&self, lie: Lie) {
@@ -154,6 +160,8 @@ fn a_lying_node_is_refused_by_name() {
     let run = |args: &[&str]| machine.run(&[&["--server", &liar.address], args].concat());
     run(&["signup", "alice", "--password-file", "password"]).ok();
     run(&["login", "alice", "--password-file", "password"]).ok();
+    // What a login furnishes an account with is in the old state too: a client would not notice a missing folder first.
+    liar.forgets_pointers();
     let large = content(1, 3 << 20);
     machine.write("large", &large);
     run(&["put", "large", "/alice/folder-less"]).ok();
@@ -167,10 +175,10 @@ fn a_lying_node_is_refused_by_name() {
         (Lie::ChangedBlock, "changed block"),
         (Lie::SwappedBlock, "changed block"),
         (Lie::WithheldBlock, "withholds the block"),
-        (Lie::CutAnswer, "server"),
+        (Lie::CutAnswer, "cut or malformed"),
         (Lie::OldPointer, "went back in time"),
         (Lie::WithheldPointer, "withholds the pointer"),
-        (Lie::WrongListing, "server"),
+        (Lie::WrongListing, "withholds the block"),
     ];
     for (lie, name) in cases {
         liar.tells(lie);
@@ -185,9 +193,18 @@ fn a_lying_node_is_refused_by_name() {
         let printed = run(&["cat", "folder/large"]);
         assert_eq!(printed.code, 7, "{lie:?}");
     }
+    // A new login does not forget what the old one has seen.
+    liar.tells(Lie::OldPointer);
+    run(&["login", "alice", "--password-file", "password"]).fails(7, "went back in time");
     liar.tells(Lie::None);
     run(&["get", "folder/large", "back"]).ok();
     assert!(machine.read("back") == large);
+    // Nor does a command that failed after it had changed something.
+    liar.forgets_pointers();
+    run(&["ls"]).ok();
+    run(&["mkdir", "new", "folder"]).fails(5, "exists");
+    liar.tells(Lie::OldPointer);
+    run(&["ls"]).fails(7, "went back in time");
 }
 
 /// The liar itself is honest when it is told to be: an answer is a CBOR list of blocks.

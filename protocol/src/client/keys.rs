@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::error::ClientError;
 use crate::cryptree::capability::AbsoluteCapability;
 use crate::encoding::{DecodeError, FromCbor, Map, ToCbor, Value};
 use crate::keys::{BoxingKeyPair, Owner, SigningPrivateKeyAndPublicHash, Writer};
@@ -76,16 +77,19 @@ impl SessionState {
         &self.keys.username
     }
 
-    /// A writer of whom another session of the same account has seen a later pointer than this one: a node that answered
-    /// this session has gone back in time.
-    pub fn is_behind(&self, other: &SessionState) -> Option<Writer> {
-        let mine = |writer: &Writer| self.pointers.iter().find(|(known, _)| known == writer);
-        let others = other.pointers.iter().filter(|_| self.keys.owner == other.keys.owner);
-        let behind = others.filter_map(|(writer, theirs)| {
-            let (_, mine) = mine(writer)?;
-            (sequence(mine) < sequence(theirs)).then(|| writer.clone())
-        });
-        behind.into_iter().next()
+    /// Compares what the node has shown to this session with what an earlier one of the same account had seen.
+    ///
+    /// # Errors
+    /// [`ClientError::OldPointer`] if the node has gone back in time between them.
+    pub fn require_not_behind(&self, earlier: &SessionState) -> Result<(), ClientError> {
+        for (writer, theirs) in earlier.pointers.iter().filter(|_| self.keys.owner == earlier.keys.owner) {
+            let Some((_, mine)) = self.pointers.iter().find(|(known, _)| known == writer) else { continue };
+            let (seen, found) = (sequence(theirs), sequence(mine));
+            if found < seen {
+                return Err(ClientError::OldPointer { writer: writer.clone(), seen, found });
+            }
+        }
+        Ok(())
     }
 
     /// Takes over what another session of the same account has seen later.
