@@ -10,14 +10,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use client_runtime::{Seeded, now, runtime};
-use futures_util::FutureExt;
 use pyrgos_protocol::api::core::GetChain;
 use pyrgos_protocol::api::mutable::GetPointer;
 use pyrgos_protocol::api::social::{GetFollowRequests, RemoveFollowRequest, SendFollowRequest};
 use pyrgos_protocol::api::storage::GetBlock;
 use pyrgos_protocol::api::{Call, Request, Response, Transport, TransportError, call};
 use pyrgos_protocol::client::{
-    ClientError, Contact, Followed, InlineRuntime, Password, RemotePath, Session, Settings, SignUp, UploadOptions,
+    ClientError, Contact, Followed, InlineRuntime, Password, Session, Settings, SignUp, UploadOptions,
 };
 use pyrgos_protocol::cryptree::AbsoluteCapability;
 use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, Multihash, ToCbor, Value};
@@ -26,7 +25,7 @@ use pyrgos_protocol::merkle::pointer::PointerUpdate;
 use pyrgos_protocol::merkle::writer_data::WriterData;
 use pyrgos_protocol::names::{Chain, Date, Username};
 use pyrgos_protocol::social::{Answer, BlindFollowRequest, FollowRequest};
-use support::Node;
+use support::{Node, path, run};
 
 /// What happens to a request on its way.
 type Way<'n> = Box<dyn FnMut(&Request) -> Option<Result<Response, TransportError>> + Send + 'n>;
@@ -84,14 +83,6 @@ impl Transport for Wire<'_> {
 }
 
 type TestSession<'n> = Session<Wire<'n>, InlineRuntime<Seeded>>;
-
-fn run<O>(future: impl Future<Output = O>) -> O {
-    future.now_or_never().expect("this transport waits by itself")
-}
-
-fn path(text: &str) -> RemotePath {
-    text.parse().unwrap()
-}
 
 fn name(text: &str) -> Username {
     Username::new(text).unwrap()
@@ -185,7 +176,7 @@ fn two_devices_share_at_once_and_two_devices_receive_at_once() {
         assert_eq!(read(&bob, &format!("/alice/{file}")), file.as_bytes());
     }
     assert!(matches!(run(bob.read(&path("/alice/three"))), Err(ClientError::NotFound { .. })));
-    // 18 bytes of names and numbers, and the group's counters: each record was counted once.
+    // Four capabilities of 209 bytes each: each record was counted once.
     let progress = read(&bob, "/bob/.capabilitycache/alice$incoming.cbor");
     let progress = pyrgos_protocol::social::ProcessedCaps::from_bytes(&progress).unwrap();
     assert_eq!((progress.read.records, progress.read.bytes), (4, 4 * 209));

@@ -50,13 +50,11 @@ impl OpenUpload {
     /// Nothing is written yet: the transaction file comes with the first chunks.
     pub(crate) async fn begin<T: Transport, R: Runtime>(
         core: &Core<T, R>,
-        transaction: &Transaction,
         path: &RemotePath,
         meta: &FileMeta,
         sealing: Sealing,
         resume: bool,
     ) -> Result<Self, ClientError> {
-        let _ = transaction;
         let fresh = FileKeys { data: sealing.data_key.clone(), ..FileKeys::generate(&mut core.network.runtime.rng()) };
         let mut upload = OpenUpload {
             path: path.clone(),

@@ -209,7 +209,7 @@ async fn upload_within<T: Transport, R: Runtime>(
     let mime = mime_type(first.content(), name.as_str());
     if let Some(size) = announced.filter(|size| existing.is_none() && *size > core.network.settings.commit_bytes) {
         let meta = options.meta(size, mime, runtime.now());
-        let upload = OpenUpload::begin(core, transaction, path, &meta, sealing, options.resume).await?;
+        let upload = OpenUpload::begin(core, path, &meta, sealing, options.resume).await?;
         return large(core, transaction, upload, first, source, options.if_exists, progress).await;
     }
     let content = seal_file(core, transaction, sealing, first, source, progress).await?;
