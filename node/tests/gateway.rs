@@ -306,12 +306,29 @@ fn a_file_that_cannot_be_read_is_never_taken_for_a_whole_one() {
     let entries = node.store.list(&keys.owner, None, 10_000).unwrap();
     let raws: Vec<Cid> = entries.into_iter().map(|entry| entry.cid).filter(|cid| cid.codec() == Codec::Raw).collect();
     assert!(raws.len() >= 10, "{} fragments", raws.len());
-    node.store.delete(&keys.owner, &raws).unwrap();
+    // Takes away the fragments of the second chunk: those without which the first can be read.
+    let target = "/public/alice/all/plain/long.mp4";
+    let mut needed = Vec::new();
+    for raw in raws {
+        let block = node.store.get(&keys.owner, &raw).unwrap().unwrap();
+        node.store.delete(&keys.owner, std::slice::from_ref(&raw)).unwrap();
+        match ask(&node, "GET", target, &[("Range", "bytes=0-0")]).status {
+            206 => {}
+            status => {
+                assert_eq!(status, 500);
+                node.store.put(&keys.owner, &[(raw.clone(), block)]).unwrap();
+                needed.push(raw);
+            }
+        }
+    }
     let mut answer = Vec::new();
-    let outcome = begin(node.gateway(), "/public/alice/all/plain/long.mp4").read_to_end(&mut answer);
+    let outcome = begin(node.gateway(), target).read_to_end(&mut answer);
     let text = String::from_utf8_lossy(&answer);
-    assert!(text.contains(&format!("content-length: {}", long.len())), "{text}");
-    assert!(outcome.is_err() || answer.len() < CHUNK_SIZE as usize, "{} bytes", answer.len());
+    assert!(text.contains(&format!("content-length: {}", long.len())), "{} bytes", answer.len());
+    assert!(outcome.is_err() || answer.len() < long.len(), "{} bytes", answer.len());
+    // Without the first chunk too, the failure comes before any promise.
+    node.store.delete(&keys.owner, &needed).unwrap();
+    assert_eq!(get(&node, target).status, 500);
     assert_eq!(get(&node, "/public/alice/all/site/index.html").status, 200, "the gateway goes on");
 }
 

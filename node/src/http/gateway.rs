@@ -24,7 +24,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::guard::{Hosts, host};
@@ -131,7 +131,7 @@ async fn serve(gateway: &Gateway, request: Request) -> Response {
         Ok(Some(Page::File(file))) => {
             let is_download =
                 request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "download"));
-            send(gateway, file, request.method() == Method::HEAD, request.headers(), is_download, permit)
+            send(gateway, file, request.method() == Method::HEAD, request.headers(), is_download, permit).await
         }
         Ok(Some(Page::Listing(page))) => page,
         Ok(Some(Page::Slash)) => redirect(path),
@@ -183,7 +183,7 @@ fn index(service: &Service, names: &[String], directory: &PublishedDirectory) ->
 }
 
 /// A file or the part of it that was asked for.
-fn send(
+async fn send(
     gateway: &Gateway,
     file: Box<PublishedFile>,
     is_head: bool,
@@ -234,7 +234,12 @@ fn send(
             position,
             permit: Arc::new(permit),
         };
-        *response.body_mut() = Body::from_stream(reading.into_stream());
+        // The first chunk before the head: a file that cannot be read at all is a failure that says so.
+        let mut content = Box::pin(reading.into_stream());
+        match content.next().await {
+            Some(Ok(first)) => *response.body_mut() = Body::from_stream(stream::iter([Ok(first)]).chain(content)),
+            _ => return message(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read"),
+        }
     }
     response
 }
