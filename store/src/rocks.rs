@@ -48,7 +48,8 @@
 //! # A full disk
 //!
 //! Blocks are refused early ([`Options::reserve_bytes`]). If the disk fills up all the same, writes fail with
-//! [`StoreError::DiskFull`], and RocksDB looks for space every few seconds and then goes on by itself.
+//! [`StoreError::DiskFull`], also those that would have waited for a flush, and RocksDB looks for space every few seconds
+//! and then goes on by itself.
 
 mod blocks;
 mod folder;
@@ -61,6 +62,7 @@ mod tests;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, WriteBatch,
@@ -81,6 +83,10 @@ const EXTENTS: &str = "block-extents";
 const STATE: &str = "default";
 /// In [`STATE`]: the position up to which all segments are on the disk.
 const SETTLED: &[u8] = b"settled";
+
+/// How long a write waits for the database to flush what it holds in memory, and how often it looks.
+const LONGEST_STALL: Duration = Duration::from_secs(60);
+const STALL_PAUSE: Duration = Duration::from_millis(2);
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -216,7 +222,24 @@ impl RocksStore {
     fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        self.db.write_opt(batch, &options).map_err(database("write to the database"))
+        // Left to itself the database lets a write wait until it has flushed what it holds in memory, and on a full disk
+        // that is until somebody makes room. So it answers at once, and the waiting is done here.
+        options.set_no_slowdown(true);
+        let rows = batch.data().to_vec();
+        let start = Instant::now();
+        let mut batch = batch;
+        loop {
+            match self.db.write_opt(batch, &options) {
+                Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete && start.elapsed() < LONGEST_STALL => {
+                    if self.folder.free_bytes()? < self.options.write_buffer_bytes as u64 {
+                        return Err(StoreError::DiskFull);
+                    }
+                }
+                written => return written.map_err(database("write to the database")),
+            }
+            std::thread::sleep(STALL_PAUSE);
+            batch = WriteBatch::from_data(&rows);
+        }
     }
 
     /// Puts on the disk: first all bulk data, then the log with all rows and this batch.

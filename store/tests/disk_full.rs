@@ -50,7 +50,8 @@ fn options(reserve_bytes: u64) -> Options {
     let mut options = Options::default();
     options.reserve_bytes = reserve_bytes;
     options.segment_bytes = 4 << 20;
-    options.write_buffer_bytes = 1 << 20;
+    // Small, so that writes often wait for a flush when the disk is full.
+    options.write_buffer_bytes = 96 << 10;
     options
 }
 
