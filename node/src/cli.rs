@@ -7,7 +7,9 @@ pub mod account;
 pub mod browse;
 pub mod change;
 pub mod failure;
+pub mod messages;
 mod node;
+mod operator;
 pub mod output;
 pub mod progress;
 pub mod secret;
@@ -48,6 +50,9 @@ enum Command {
     /// Make tokens that let people sign up on a node of this machine
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Read and answer messages of the users of a node of this machine
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     #[command(name = "signup")]
     SignUp(account::SignUpArgs),
     Login(account::LoginArgs),
@@ -82,6 +87,7 @@ enum Command {
     Shares(social::SharesArgs),
     /// Show what others share with you; the paths work in ls, tree, stat, get, cat and cp
     SharedWithMe,
+    Messages(messages::MessagesArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Agent(AgentArgs),
@@ -130,6 +136,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Agent(args) => run_agent(&global, args),
         Command::Node(args) => node::run(args),
         Command::Token(command) => token::run(command, global.json),
+        Command::Operator(command) => operator::run(command, global.output()),
         command => {
             crate::native::protect_memory();
             crate::native::block_on(async {
@@ -161,7 +168,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Share(args) => social::share(&global, args).await,
                     Command::Shares(args) => social::shares(&global, args).await,
                     Command::SharedWithMe => social::shared_with_me(&global).await,
-                    Command::Completions(_) | Command::Agent(_) | Command::Node(_) | Command::Token(_) => Ok(()),
+                    Command::Messages(args) => messages::run(&global, args).await,
+                    Command::Completions(_)
+                    | Command::Agent(_)
+                    | Command::Node(_)
+                    | Command::Token(_)
+                    | Command::Operator(_) => Ok(()),
                 }
             })
         }

@@ -10,25 +10,90 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pyrgos_protocol::social::ServerMessage;
+use pyrgos_protocol::social::message::MessageKind;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
+use crate::cli::output::{local_time, printable};
 use crate::service::Service;
 
-/// Longest line in either direction, in bytes.
-const MAX_LINE: u64 = 4096;
+/// Longest order, in bytes: a message of 4096 characters, each written as an escape.
+const MAX_ORDER: u64 = 64 << 10;
+
+/// Longest reply, in bytes.
+const MAX_REPLY: u64 = 8 << 20;
+
+/// Most messages in a reply; the newest are shown.
+const MAX_MESSAGES: usize = 200;
 
 /// How long either side waits for the other.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a command may ask.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// A token that lets one person sign up.
     CreateToken,
+    /// The users who have messages.
+    Conversations,
+    /// The newest messages of one user.
+    Messages {
+        /// Whose.
+        username: String,
+    },
+    /// A message to a user.
+    Write {
+        /// To whom.
+        username: String,
+        /// What.
+        text: String,
+        /// The message that it answers.
+        reply_to: Option<i64>,
+    },
+}
+
+/// A message as it is shown.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Message {
+    /// Its number among the user's messages.
+    pub id: i64,
+    /// When it was sent, milliseconds since 1970 UTC.
+    pub sent_millis: i64,
+    /// Whether the user wrote it, and not the operator.
+    pub from_user: bool,
+    /// The text.
+    pub text: String,
+    /// Whether the user put it away.
+    pub dismissed: bool,
+    /// The message that it answers.
+    pub reply_to: Option<i64>,
+}
+
+impl Message {
+    /// A message for people. Its text comes from somebody else, and may have several lines.
+    pub fn as_line(&self, user: &str) -> String {
+        let who = if self.from_user { user } else { "operator" };
+        let time = local_time(self.sent_millis.div_euclid(1000), 0);
+        let text: Vec<String> = self.text.lines().map(printable).collect();
+        format!("{:>4}  {time}  {who:<8}  {}", self.id, text.join("\n      "))
+    }
+}
+
+impl From<&ServerMessage> for Message {
+    fn from(message: &ServerMessage) -> Self {
+        Message {
+            id: message.id,
+            sent_millis: message.sent_millis,
+            from_user: message.kind == MessageKind::FromUser,
+            text: message.body().to_owned(),
+            dismissed: message.is_dismissed,
+            reply_to: message.reply_to,
+        }
+    }
 }
 
 /// What the node answers.
@@ -37,6 +102,12 @@ pub enum Order {
 pub enum Reply {
     /// The token.
     Token(String),
+    /// Usernames.
+    Users(Vec<String>),
+    /// Messages, oldest first.
+    Messages(Vec<Message>),
+    /// It is done.
+    Done,
     /// Why not.
     Failed(String),
 }
@@ -87,15 +158,12 @@ pub async fn serve(listener: UnixListener, service: Arc<Service>, mut stop: watc
 async fn answer(stream: UnixStream, service: &Arc<Service>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    tokio::io::BufReader::new(read.take(MAX_LINE)).read_line(&mut line).await?;
-    let reply = match serde_json::from_str(&line) {
-        Ok(Order::CreateToken) => {
+    tokio::io::BufReader::new(read.take(MAX_ORDER)).read_line(&mut line).await?;
+    let reply = match serde_json::from_str::<Order>(&line) {
+        Ok(order) => {
             let service = service.clone();
-            match tokio::task::spawn_blocking(move || service.create_token()).await {
-                Ok(Ok(token)) => Reply::Token(token),
-                Ok(Err(failure)) => Reply::Failed(failure.to_string()),
-                Err(_) => Reply::Failed("the node failed".to_owned()),
-            }
+            let work = tokio::task::spawn_blocking(move || carry_out(&service, order));
+            work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
         }
         Err(_) => Reply::Failed("the node does not know this order; it may be of another version".to_owned()),
     };
@@ -104,11 +172,27 @@ async fn answer(stream: UnixStream, service: &Arc<Service>) -> io::Result<()> {
     write.write_all(line.as_bytes()).await
 }
 
+/// Does what an order says. A command does it itself where no node runs.
+pub fn carry_out(service: &Service, order: Order) -> Reply {
+    let reply = match order {
+        Order::CreateToken => service.create_token().map(Reply::Token),
+        Order::Conversations => service.conversations().map(Reply::Users),
+        Order::Messages { username } => service.messages(&username).map(|messages| {
+            let older = messages.len().saturating_sub(MAX_MESSAGES);
+            Reply::Messages(messages[older..].iter().map(Message::from).collect())
+        }),
+        Order::Write { username, text, reply_to } => {
+            service.message_user(&username, text, reply_to).map(|_| Reply::Done)
+        }
+    };
+    reply.unwrap_or_else(|failure| Reply::Failed(failure.into_api().message()))
+}
+
 /// Sends an order to the node that runs in a data directory; none if no node runs there.
 ///
 /// # Errors
 /// The node is there, but does not answer.
-pub fn order(data_dir: &Path, order: Order) -> io::Result<Option<Reply>> {
+pub fn order(data_dir: &Path, order: &Order) -> io::Result<Option<Reply>> {
     let mut stream = match BlockingStream::connect(socket(data_dir)) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -118,10 +202,10 @@ pub fn order(data_dir: &Path, order: Order) -> io::Result<Option<Reply>> {
     };
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let mut line = serde_json::to_string(&order)?;
+    let mut line = serde_json::to_string(order)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
     let mut reply = String::new();
-    BufReader::new(stream.take(MAX_LINE)).read_line(&mut reply)?;
+    BufReader::new(stream.take(MAX_REPLY)).read_line(&mut reply)?;
     Ok(Some(serde_json::from_str(&reply)?))
 }

@@ -14,6 +14,7 @@
 //! session.make_directory  make_directories  rename  copy  remove  arrange
 //! session.follow(&name)   answer(&name, answer)   contacts()   unfollow(&name)   fingerprint(&name)
 //! session.share(&path, &names)   shares(&path)   shared_with_me()
+//! session.messages()   write_to_operator(text, reply_to)   dismiss_message(id)
 //! session.space()   change_password(&old, &new, &())              the account
 //! ```
 //!
@@ -42,6 +43,7 @@
 //! | `desk`, `people` | the account's small files about others, and who they are |
 //! | `following`, `sharing` | friends, and what is shared with and by them |
 //! | `account`, `sign_up`, `first_login` | accounts |
+//! | `messages` | writing with the operator of the node |
 
 mod account;
 mod batch;
@@ -60,6 +62,7 @@ mod following;
 mod item;
 mod keys;
 mod layout;
+mod messages;
 mod network;
 mod open_upload;
 mod path;

@@ -2,13 +2,16 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, Kind};
 use crate::config::{ConfigError, Settings};
-use crate::daemon::{Daemon, Signals, StartError};
+use crate::control::{self, Order, Reply};
+use crate::daemon::{self, Daemon, Signals, StartError};
+use crate::service::clock::{SystemClock, SystemEntropy};
 
 /// The settings of a node.
 #[derive(Args, Debug)]
@@ -26,6 +29,29 @@ impl NodeArguments {
         let file = self.config.as_deref().map(Settings::from_file).transpose()?.unwrap_or_default();
         Ok(self.settings.or(file).resolve()?)
     }
+}
+
+/// Gives an order to the node that runs in its data directory, or carries it out itself where none runs.
+pub(super) fn order(config: &crate::config::Config, order: Order) -> Result<Reply, Failure> {
+    let running = control::order(&config.data_dir, &order)
+        .map_err(|error| Failure::new(Kind::Unreachable, format!("the running node does not answer: {error}")))?;
+    let reply = match running {
+        Some(reply) => reply,
+        None => {
+            let store = daemon::open_store(config)?;
+            let service = daemon::service(store, config, Vec::new(), Arc::new(SystemClock), Arc::new(SystemEntropy));
+            control::carry_out(&service, order)
+        }
+    };
+    match reply {
+        Reply::Failed(why) => Err(Failure::new(Kind::Other, format!("the node refused: {why}"))),
+        reply => Ok(reply),
+    }
+}
+
+/// The node answered another question.
+pub(super) fn unexpected() -> Failure {
+    Failure::new(Kind::Other, "the running node gave another answer than was asked for; it may be of another version")
 }
 
 /// Runs the node. Prints one line when it answers.

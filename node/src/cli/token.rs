@@ -2,12 +2,10 @@
 
 use clap::Subcommand;
 
-use super::failure::{Failure, Kind};
-use super::node::NodeArguments;
+use super::failure::Failure;
+use super::node::{NodeArguments, order, unexpected};
 use super::output::Output;
-use crate::control::{self, Order, Reply};
-use crate::daemon;
-use crate::service::clock::{SystemClock, SystemEntropy};
+use crate::control::{Order, Reply};
 
 /// What to do with tokens.
 #[derive(Subcommand, Debug)]
@@ -18,22 +16,7 @@ pub(super) enum TokenCommand {
 
 pub(super) fn run(command: TokenCommand, json: bool) -> Result<(), Failure> {
     let TokenCommand::Create(arguments) = command;
-    let token = create(&arguments.config()?)?;
+    let Reply::Token(token) = order(&arguments.config()?, Order::CreateToken)? else { return Err(unexpected()) };
     Output { json, quiet: false }.line(&token, &serde_json::json!({ "token": token }));
     Ok(())
-}
-
-fn create(config: &crate::config::Config) -> Result<String, Failure> {
-    let running = control::order(&config.data_dir, Order::CreateToken)
-        .map_err(|error| Failure::new(Kind::Unreachable, format!("the running node does not answer: {error}")))?;
-    match running {
-        Some(Reply::Token(token)) => Ok(token),
-        Some(Reply::Failed(why)) => Err(Failure::new(Kind::Other, format!("the node made no token: {why}"))),
-        None => {
-            let store = daemon::open_store(config)?;
-            let clock = std::sync::Arc::new(SystemClock);
-            let service = daemon::service(store, config, Vec::new(), clock, std::sync::Arc::new(SystemEntropy));
-            service.create_token().map_err(|error| Failure::new(Kind::Local, format!("cannot store a token: {error}")))
-        }
-    }
 }

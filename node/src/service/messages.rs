@@ -30,6 +30,26 @@ impl Service {
         rows.iter().map(|(_, record)| read(record)).collect()
     }
 
+    /// The users who have messages, by name.
+    pub fn conversations(&self) -> Result<Vec<String>, Failure> {
+        let mut users: Vec<String> = Vec::new();
+        let mut after: Option<RecordKey> = None;
+        loop {
+            let rows = self.parts.records.scan(&Prefix::whole(Table::Messages), after.as_ref(), MAX_MESSAGES)?;
+            for username in rows.iter().filter_map(|(key, _)| key.to_username()) {
+                if users.last().is_none_or(|last| last != username) {
+                    users.push(username.to_owned());
+                }
+            }
+            if rows.len() < MAX_MESSAGES {
+                // Keys are in the order of the names' lengths first.
+                users.sort();
+                return Ok(users);
+            }
+            after = rows.into_iter().last().map(|(key, _)| key);
+        }
+    }
+
     /// The conversations whose last message is the operator's and was not put away.
     pub fn get_messages(&self, call: GetMessages) -> Result<Vec<ServerMessage>, Failure> {
         let (username, _, identity) = self.identity(&call.username)?;

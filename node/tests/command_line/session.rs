@@ -147,6 +147,8 @@ fn the_help_names_every_command_and_the_shells_complete_them() {
     for command in [
         "node",
         "token",
+        "operator",
+        "messages",
         "signup",
         "login",
         "logout",
@@ -211,4 +213,46 @@ fn a_token_opens_a_node_that_asks_for_one() {
     sign_up("dave", &["--token-file", "token"]).fails(1, "token");
     node.kill().expect("kill");
     node.wait().expect("wait");
+}
+
+#[test]
+fn the_operator_writes_to_users_whether_or_not_the_node_runs() {
+    let mut machine = Machine::start();
+    machine.user("carol");
+    let data_dir = machine.path("node").display().to_string();
+    let operator = |machine: &Machine, args: &[&str]| {
+        machine.run(&[&["--json", "operator"], args, &["--data-dir", data_dir.as_str()]].concat())
+    };
+    assert_eq!(operator(&machine, &["messages"]).ok(), "");
+    operator(&machine, &["write", "carol", "a message\nof two lines"]).ok();
+    operator(&machine, &["write", "nobody", "hello"]).fails(1, "unknown user");
+    operator(&machine, &["write", "carol", &"x".repeat(4097)]).fails(1, "4096");
+    machine.kill_node();
+    operator(&machine, &["write", "carol", "another", "--reply-to", "1"]).ok();
+    let messages = json_lines(&operator(&machine, &["messages", "carol"]).ok());
+    machine.restart_node();
+    assert_eq!(json_lines(&operator(&machine, &["messages", "carol"]).ok()), messages);
+    let field = |name: &str| messages.iter().map(|message| message[name].clone()).collect::<Vec<_>>();
+    assert_eq!(field("text"), ["a message\nof two lines", "another"]);
+    assert_eq!(field("from_user"), [false, false]);
+    assert_eq!(field("reply_to"), [serde_json::Value::Null, 1.into()]);
+    // The user reads, answers, and puts away what needs no answer.
+    let shown = machine.ok(&["messages"]);
+    assert!(shown.contains("operator  a message\n      of two lines\n"), "{shown}");
+    let seen = json_lines(&machine.ok(&["messages", "list", "--json"]));
+    assert_eq!(seen, messages);
+    machine.ok(&["messages", "write", "--reply-to", "2", "thanks"]);
+    assert_eq!(machine.ok(&["messages"]), "", "the user had the last word");
+    machine.run(&["messages", "dismiss", "7"]).fails(4, "no message 7");
+    operator(&machine, &["write", "carol", "third", "--reply-to", "3"]).ok();
+    assert_eq!(json_lines(&machine.ok(&["messages", "--json"])).len(), 4);
+    machine.ok(&["messages", "dismiss", "4"]);
+    assert_eq!(machine.ok(&["messages"]), "");
+    machine.ok(&["messages", "write", "a question"]);
+    let all = json_lines(&operator(&machine, &["messages", "carol"]).ok());
+    assert_eq!(all[2]["text"], "thanks");
+    assert_eq!(all[2]["from_user"], true);
+    assert_eq!(all[4]["text"], "a question");
+    let users = json_lines(&operator(&machine, &["messages"]).ok());
+    assert_eq!(users, [serde_json::json!({ "username": "carol" })]);
 }

@@ -134,6 +134,12 @@ pub enum ClientError {
     /// No follow request of the user waits for an answer.
     #[error("no follow request of this user is waiting for an answer")]
     NoRequest,
+    /// The operator wrote no such message, or it was put away.
+    #[error("there is no message {id} of the operator")]
+    NoMessage {
+        /// Its number.
+        id: i64,
+    },
     /// A follow request that the named user did not send.
     #[error("the follow request was not sent by the user whom it names; it was removed")]
     ForgedRequest,
@@ -302,6 +308,7 @@ impl ClientError {
             | E::NotFollowed
             | E::NotAFollower { .. }
             | E::NoRequest
+            | E::NoMessage { .. }
             | E::ForgedRequest
             | E::Limit(_) => ErrorKind::Usage,
             E::UnknownUser | E::DeletedUser | E::WrongPassword | E::SecondFactor | E::NameTaken => {
