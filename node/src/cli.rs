@@ -7,6 +7,7 @@ pub mod account;
 pub mod browse;
 pub mod change;
 pub mod failure;
+pub mod groups;
 pub mod messages;
 mod node;
 mod operator;
@@ -82,6 +83,8 @@ enum Command {
     Friends,
     /// Show who follows you: those with whom you can share
     Followers,
+    /// Show the groups with which you can share, and who is in them
+    Groups,
     Verify(social::VerifyArgs),
     Share(social::ShareArgs),
     Shares(social::SharesArgs),
@@ -164,6 +167,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Unfollow(args) => social::unfollow(&global, args).await,
                     Command::Friends => social::friends(&global).await,
                     Command::Followers => social::followers(&global).await,
+                    Command::Groups => groups::groups(&global).await,
                     Command::Verify(args) => social::verify(&global, args).await,
                     Command::Share(args) => social::share(&global, args).await,
                     Command::Shares(args) => social::shares(&global, args).await,

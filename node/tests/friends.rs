@@ -16,7 +16,7 @@ use pyrgos_protocol::api::social::{GetFollowRequests, RemoveFollowRequest, SendF
 use pyrgos_protocol::api::storage::GetBlock;
 use pyrgos_protocol::api::{Call, Request, Response, Transport, TransportError, call};
 use pyrgos_protocol::client::{
-    ClientError, Contact, Followed, InlineRuntime, Password, Session, Settings, SignUp, UploadOptions,
+    Audience, ClientError, Contact, Followed, InlineRuntime, Password, Session, Settings, SignUp, UploadOptions,
 };
 use pyrgos_protocol::cryptree::AbsoluteCapability;
 use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, Multihash, ToCbor, Value};
@@ -24,7 +24,7 @@ use pyrgos_protocol::keys::{Owner, PublicBoxingKey, SigningKeyPair, SymmetricKey
 use pyrgos_protocol::merkle::pointer::PointerUpdate;
 use pyrgos_protocol::merkle::writer_data::WriterData;
 use pyrgos_protocol::names::{Chain, Date, Username};
-use pyrgos_protocol::social::{Answer, BlindFollowRequest, FollowRequest};
+use pyrgos_protocol::social::{Answer, BlindFollowRequest, FollowRequest, GroupKind};
 use support::{Node, path, run};
 
 /// What happens to a request on its way.
@@ -159,7 +159,7 @@ fn two_devices_share_at_once_and_two_devices_receive_at_once() {
     }
     let phone = second(&alice, 4);
     alice.transport().before("peergos/v0/mutable/setPointers", move || {
-        assert_eq!(run(phone.share(&path("/alice/two"), &[name("bob")])).unwrap(), [name("bob")]);
+        assert_eq!(run(phone.share(&path("/alice/two"), &[name("bob")])).unwrap(), [name("bob").into()]);
     });
     run(alice.share(&path("/alice/one"), &[name("bob")])).unwrap();
     alice.transport().free();
@@ -257,6 +257,141 @@ fn another_key_for_a_known_name_is_refused() {
     assert!(!contact(&alice, "bob").is_verified);
     run(alice.set_verified(&name("bob"))).unwrap();
     assert!(contact(&alice, "bob").is_verified);
+}
+
+/// Answers each question for a pointer of one user with nonsense.
+fn forge_pointers_of(session: &TestSession<'_>, owner: &Owner) {
+    let owner = owner.clone();
+    session.transport().step_in(move |request| {
+        let is_asked = GetPointer::parse(request).is_ok_and(|call| call.owner == owner);
+        is_asked.then(|| Ok(Response::ok(vec![7; 150])))
+    });
+}
+
+fn received(session: &TestSession<'_>) -> (Vec<String>, Vec<String>) {
+    let received = run(session.received()).unwrap();
+    for failure in &received.failures {
+        assert!(matches!(failure.error, ClientError::ForgedPointer { .. }), "{failure:?}");
+    }
+    (
+        received.shares.iter().map(|share| share.path.to_string()).collect(),
+        received.failures.iter().map(|failure| failure.friend.to_string()).collect(),
+    )
+}
+
+#[test]
+fn what_is_wrong_with_one_friend_hides_nothing_of_another() {
+    let node = start();
+    let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));
+    for friend in [&alice, &carol] {
+        befriend(&bob, friend);
+    }
+    put(&alice, "/alice/one", b"one");
+    put(&carol, "/carol/two", b"two");
+    run(alice.share(&path("/alice/one"), &[name("bob")])).unwrap();
+    run(carol.share(&path("/carol/two"), &[name("bob")])).unwrap();
+    for _ in 0..2 {
+        forge_pointers_of(&bob, alice.identity());
+        let (shares, failures) = received(&bob);
+        assert_eq!(shares, ["/carol/two"]);
+        assert!(!failures.is_empty() && failures.iter().all(|friend| friend == "alice"), "{failures:?}");
+        assert_eq!(read(&bob, "/carol/two"), b"two");
+        let refused = run(bob.read(&path("/alice/one")));
+        assert!(matches!(refused, Err(ClientError::ForgedPointer { .. })), "{refused:?}");
+        // The second round begins with everything known.
+        bob.transport().free();
+        assert_eq!(received(&bob), (vec!["/alice/one".to_owned(), "/carol/two".to_owned()], Vec::new()));
+    }
+}
+
+#[test]
+fn a_share_that_does_not_open_at_first_is_not_lost() {
+    let node = start();
+    let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));
+    befriend(&bob, &alice);
+    befriend(&alice, &carol);
+    put(&carol, "/carol/hers", b"hers");
+    run(carol.share(&path("/carol/hers"), &[name("alice")])).unwrap();
+    put(&alice, "/alice/own", b"own");
+    // Alice passes on what is carol's, whom bob does not follow.
+    run(alice.share(&path("/carol/hers"), &[name("bob")])).unwrap();
+    run(alice.share(&path("/alice/own"), &[name("bob")])).unwrap();
+    forge_pointers_of(&bob, carol.identity());
+    for _ in 0..2 {
+        assert_eq!(received(&bob), (vec!["/alice/own".to_owned()], vec!["alice".to_owned()]));
+    }
+    let progress = read(&bob, "/bob/.capabilitycache/alice$incoming.cbor");
+    let progress = pyrgos_protocol::social::ProcessedCaps::from_bytes(&progress).unwrap();
+    // All that other clients count as read is counted: two groups and one file were found, carol's was not.
+    assert_eq!((progress.read.records, progress.read.bytes), (3, 4 * 209));
+    let unopened = "/bob/.capabilitycache/alice$unopened.cborstream";
+    assert_eq!(read(&bob, unopened).len(), 209);
+    bob.transport().free();
+    assert_eq!(received(&bob), (vec!["/alice/own".to_owned(), "/carol/hers".to_owned()], Vec::new()));
+    assert_eq!(read(&bob, "/carol/hers"), b"hers");
+    assert!(read(&bob, unopened).is_empty());
+}
+
+#[test]
+fn an_answer_of_a_broken_account_waits_and_breaks_nothing() {
+    let node = start();
+    let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));
+    for friend in [&alice, &carol] {
+        run(bob.follow(friend.username())).unwrap();
+    }
+    for friend in [&alice, &carol] {
+        run(friend.answer(bob.username(), Answer::AcceptAndReciprocate)).unwrap();
+    }
+    forge_pointers_of(&bob, alice.identity());
+    assert!(contact(&bob, "carol").is_friend());
+    let alice_seen = contact(&bob, "alice");
+    assert!(alice_seen.is_asked && !alice_seen.is_followed);
+    bob.transport().free();
+    assert!(contact(&bob, "alice").is_friend());
+}
+
+#[test]
+fn groups_are_shared_with_as_a_whole_and_with_later_members() {
+    let node = start();
+    let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));
+    let members = |kind| {
+        let groups = run(alice.groups()).unwrap();
+        let group = groups.into_iter().find(|group| group.kind == kind).unwrap();
+        group.members.iter().map(Username::to_string).collect::<Vec<_>>()
+    };
+    assert!(members(GroupKind::Friends).is_empty());
+    befriend(&bob, &alice);
+    for file in ["for-friends", "for-followers", "for-both"] {
+        put(&alice, &format!("/alice/{file}"), file.as_bytes());
+    }
+    let (friends, followers) = (Audience::from(GroupKind::Friends), Audience::from(GroupKind::Followers));
+    for (file, audience) in [
+        ("for-friends", vec![friends.clone()]),
+        ("for-followers", vec![followers.clone()]),
+        ("for-both", vec![friends.clone(), followers.clone(), name("bob").into(), friends.clone()]),
+    ] {
+        let granted = run(alice.share(&path(&format!("/alice/{file}")), &audience)).unwrap();
+        assert_eq!(granted, audience[..audience.len().min(3)]);
+        // Once is enough.
+        assert!(run(alice.share(&path(&format!("/alice/{file}")), &audience)).unwrap().is_empty());
+    }
+    let refused = run(alice.share(&path("/alice/for-both"), &[friends, name("carol").into()]));
+    assert!(matches!(refused, Err(ClientError::NotAFollower { .. })), "{refused:?}");
+    assert_eq!(received(&bob).0, ["/alice/for-both", "/alice/for-followers", "/alice/for-friends"]);
+
+    // Carol follows alice later, who does not follow her.
+    run(carol.follow(&name("alice"))).unwrap();
+    run(alice.answer(&name("carol"), Answer::Accept)).unwrap();
+    assert_eq!(
+        (members(GroupKind::Friends), members(GroupKind::Followers)),
+        (vec!["bob".to_owned()], vec!["bob".to_owned(), "carol".to_owned()])
+    );
+    assert_eq!(received(&carol).0, ["/alice/for-both", "/alice/for-followers"]);
+    assert_eq!(read(&carol, "/alice/for-followers"), b"for-followers");
+    // What is shared with the group later, too.
+    put(&alice, "/alice/later", b"later");
+    run(alice.share(&path("/alice/later"), &[followers])).unwrap();
+    assert_eq!(read(&carol, "/alice/later"), b"later");
 }
 
 /// The key to which requests to a user are encrypted.

@@ -13,7 +13,7 @@
 //! session.write_at  append  truncate                              change parts of a file
 //! session.make_directory  make_directories  rename  copy  remove  arrange
 //! session.follow(&name)   answer(&name, answer)   contacts()   unfollow(&name)   fingerprint(&name)
-//! session.share(&path, &names)   shares(&path)   shared_with_me()
+//! session.share(&path, &audience)   shares(&path)   shared_with_me()   groups()
 //! session.messages()   write_to_operator(text, reply_to)   dismiss_message(id)
 //! session.space()   change_password(&old, &new, &())              the account
 //! ```
@@ -41,7 +41,8 @@
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
 //! | `download`, `file` | reading files |
 //! | `desk`, `people` | the account's small files about others, and who they are |
-//! | `following`, `sharing` | friends, and what is shared with and by them |
+//! | `following`, `sharing`, `receiving` | friends, and what is shared with and by them |
+//! | `groups` | all friends or all followers as one audience |
 //! | `account`, `sign_up`, `first_login` | accounts |
 //! | `messages` | writing with the operator of the node |
 
@@ -59,6 +60,7 @@ mod error;
 mod file;
 mod first_login;
 mod following;
+mod groups;
 mod item;
 mod keys;
 mod layout;
@@ -68,6 +70,7 @@ mod open_upload;
 mod path;
 mod people;
 mod progress;
+mod receiving;
 mod rewrite;
 mod runtime;
 mod seal;
@@ -87,9 +90,11 @@ pub use entry::{Entry, Name};
 pub use error::{ClientError, ErrorKind};
 pub use file::{Children, File};
 pub use following::{Contact, Followed};
+pub use groups::{Audience, AudienceError, Group};
 pub use keys::SessionState;
 pub use path::{MAX_PATH_UNITS, PathError, RemotePath};
 pub use progress::Progress;
+pub use receiving::{Received, ReceivingFailure};
 pub use runtime::{InlineRuntime, RngSource, Runtime};
 pub use session::{Session, Space};
 pub use settings::Settings;

@@ -1,12 +1,13 @@
 //! Commands about other people: following, and sharing with them.
 
 use clap::Args;
-use pyrgos_protocol::client::{ClientError, Contact, Followed, RemotePath};
+use pyrgos_protocol::client::{ClientError, Contact, Followed, Received, RemotePath};
 use pyrgos_protocol::names::Username;
 use pyrgos_protocol::social::Answer;
 use serde_json::{Value, json};
 
 use super::failure::{Failure, Kind};
+use super::groups::{audience, names};
 use super::output::printable;
 use super::session::{Global, Unlocked, fail, username};
 
@@ -61,7 +62,7 @@ pub struct VerifyArgs {
 pub struct ShareArgs {
     /// What to share
     path: String,
-    /// With whom; may be given several times
+    /// With whom: a follower, @friends or @followers, which are all of them, now and later; may be given several times
     #[arg(long, required = true, value_name = "NAME")]
     with: Vec<String>,
 }
@@ -203,7 +204,9 @@ pub async fn verify(global: &Global, args: VerifyArgs) -> Result<(), Failure> {
 pub async fn share(global: &Global, args: ShareArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
     let path = unlocked.path(&args.path)?;
-    let names = args.with.iter().map(|name| username(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut names = args.with.iter().map(|name| audience(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     let granted = unlocked.session.share(&path, &names).await.map_err(|error| match &error {
         ClientError::NotAFollower { name } => about(&name.clone())(error),
         ClientError::Home => Failure::new(Kind::Usage, "the home folder cannot be shared").hint("share a folder in it"),
@@ -212,7 +215,7 @@ pub async fn share(global: &Global, args: ShareArgs) -> Result<(), Failure> {
     for name in &names {
         let is_new = granted.contains(name);
         let text = if is_new { "can now be read by" } else { "could already be read by" };
-        let value = json!({ "path": path.to_string(), "with": name.as_str(), "access": "read", "new": is_new });
+        let value = json!({ "path": path.to_string(), "with": name.to_string(), "access": "read", "new": is_new });
         global.output().line(format!("{} {text} {name}", printable(&path.to_string())), &value);
     }
     unlocked.close()
@@ -222,11 +225,11 @@ pub async fn share(global: &Global, args: ShareArgs) -> Result<(), Failure> {
 pub async fn shares(global: &Global, args: SharesArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
     let path = unlocked.path(args.path.as_deref().unwrap_or_default())?;
-    for item in unlocked.session.shares(&path).await.map_err(fail)? {
-        let names = |recipients: &[pyrgos_protocol::social::Recipient]| -> Vec<String> {
-            recipients.iter().map(ToString::to_string).collect()
-        };
-        let (readers, writers) = (names(&item.shares.readers), names(&item.shares.writers));
+    let items = unlocked.session.shares(&path).await.map_err(fail)?;
+    let lists: Vec<_> = items.iter().flat_map(|item| [&item.shares.readers[..], &item.shares.writers[..]]).collect();
+    let mut names = names(&unlocked, &lists).await?.into_iter();
+    for item in items {
+        let (readers, writers) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
         let mut text = printable(&item.path.to_string());
         for (what, names) in [("read by", &readers), ("written by", &writers)] {
             if !names.is_empty() {
@@ -251,7 +254,8 @@ pub async fn shares(global: &Global, args: SharesArgs) -> Result<(), Failure> {
 /// Shows what others share with the user.
 pub async fn shared_with_me(global: &Global) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
-    for received in unlocked.session.shared_with_me().await.map_err(fail)? {
+    let Received { shares, failures, .. } = unlocked.session.received().await.map_err(fail)?;
+    for received in shares {
         let sharers: Vec<&str> = received.sharers.iter().map(Username::as_str).collect();
         let path: &RemotePath = &received.path;
         let slash = if received.entry.is_directory { "/" } else { "" };
@@ -265,5 +269,6 @@ pub async fn shared_with_me(global: &Global) -> Result<(), Failure> {
         });
         global.output().line(text, &value);
     }
-    unlocked.close()
+    unlocked.close()?;
+    Failure::all_or(failures.into_iter().map(|failure| fail(failure.error).about(failure.friend)).collect())
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod crash;
+mod groups;
 mod secrets;
 mod session;
 mod social;

@@ -109,8 +109,14 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         for answer in inbox.answers {
             let sender = answer.request.sender().clone();
             // A second answer of the same name decides nothing any more.
-            if self.pending().await?.outgoing.contains(&sender) && self.is_believed(&answer.request).await? {
-                self.apply(&sender, &Effects::of_received(&answer.request)).await?;
+            if self.pending().await?.outgoing.contains(&sender) {
+                let believed = self.is_believed(&answer.request).await;
+                match self.set_aside(believed).await? {
+                    Ok(true) => drop(self.apply(&sender, &Effects::of_received(&answer.request)).await?),
+                    Ok(false) => {}
+                    // Whoever broke their own account must not break ours. It may be mended, so the answer stays.
+                    Err(_) => continue,
+                }
             }
             done.push(answer);
         }

@@ -178,7 +178,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 
     /// Our groups. They are made when they are first needed; true friends become members of the friends' group
     /// (`spec/05` §4.5).
-    async fn groups(&mut self) -> Result<Groups, ClientError> {
+    pub(crate) async fn groups(&mut self) -> Result<Groups, ClientError> {
         let place = format!("{SHARED}/{GROUPS}");
         if let Some(groups) = self.structure(&place, "the groups").await? {
             return Ok(groups);
@@ -202,7 +202,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         let child = part(uid.as_str())?;
         let directory = self.sharing_directory(&uid.into()).await?;
         let us = self.view.core.keys.username.clone();
-        self.grant_read(&directory.cap, &us, &[part(SHARED)?], &child, name).await?;
+        self.grant_read(&directory.cap, &us, &[part(SHARED)?], &child, &name.clone().into()).await?;
         Ok(())
     }
 
@@ -225,18 +225,17 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         owner: &Username,
         parent: &[FileName],
         child: &FileName,
-        to: &Username,
+        recipient: &Recipient,
     ) -> Result<bool, ClientError> {
         let place = format!("{}/{SHARED_WITH}", places::outbound(owner, parent));
         let mut state: SharedWithState =
             self.structure(&place, "the record of what is shared").await?.unwrap_or_default();
-        let recipient = Recipient::from(to.clone());
-        if state.get(child.as_str()).is_some_and(|shares| shares.readers.contains(&recipient)) {
+        if state.get(child.as_str()).is_some_and(|shares| shares.readers.contains(recipient)) {
             return Ok(false);
         }
-        let stream = format!("{}/{SHARING_READ}", places::sharing_directory(&recipient));
+        let stream = format!("{}/{SHARING_READ}", places::sharing_directory(recipient));
         self.append(&stream, &cap.read_only().to_bytes(), false).await?;
-        state.grant(child, Access::Read, [recipient]);
+        state.grant(child, Access::Read, [recipient.clone()]);
         self.put(&place, &state, false);
         Ok(true)
     }

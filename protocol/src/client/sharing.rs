@@ -14,8 +14,10 @@ use super::desk::{Desk, part};
 use super::download::OpenFile;
 use super::entry::Entry;
 use super::error::{ClientError, ErrorKind};
+use super::groups::Audience;
 use super::item::{Item, Reached};
 use super::path::RemotePath;
+use super::receiving::{Received, ReceivingFailure};
 use super::runtime::Runtime;
 use super::session::{Session, children};
 use super::view::View;
@@ -94,6 +96,21 @@ impl Found {
     }
 }
 
+/// What a record of a friend turned out to be.
+enum Taken {
+    Item,
+    Group(GroupUid),
+}
+
+/// Sharing directories of a friend that are to be looked through: the friend's own for this account, and groups.
+type Directories = VecDeque<(Option<GroupUid>, AbsoluteCapability)>;
+
+/// A group's directory; one that was rotated takes the place of the old one.
+fn add_directory(directories: &mut Directories, uid: GroupUid, cap: &AbsoluteCapability) {
+    directories.retain(|(known, _)| known.as_ref() != Some(&uid));
+    directories.push_back((Some(uid), cap.clone()));
+}
+
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Opens what a capability of somebody else leads to. Only its right to read is used.
     async fn open_shared(&mut self, cap: &AbsoluteCapability) -> Result<Option<Item>, ClientError> {
@@ -140,18 +157,39 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         Ok(Some(names.into_iter().rev().fold(RemotePath::home(user), |path, name| path.join(name))))
     }
 
-    /// Takes in what is new in a friend's streams (`spec/05` §4.3).
-    async fn discover(&mut self, friend: &EntryPoint) -> Result<(), ClientError> {
+    /// Takes in what is new in a friend's streams (`spec/05` §4.3). Single records that cannot be read for a reason are
+    /// added to the failures.
+    async fn discover(&mut self, friend: &EntryPoint, failures: &mut Vec<ReceivingFailure>) -> Result<(), ClientError> {
         let name = friend.owner_name.clone();
         let place = places::incoming(&name);
         let before: Option<ProcessedCaps> = self.structure(&place, "the progress in a friend's streams").await?;
         let mut processed = before.clone().unwrap_or_default();
         let mut groups: FriendsGroups =
             self.structure(GROUPS_FROM_FRIENDS, "the groups of friends").await?.unwrap_or_default();
-        let mut directories = VecDeque::from([(None, friend.capability.clone())]);
+        let mut directories = Directories::from([(None, friend.capability.clone())]);
         directories.extend(groups.of(&name).map(|(uid, entry)| (Some(uid), entry.capability.clone())));
+        let known_unopened = self.unopened(&name).await?;
+        let mut unopened = VecDeque::new();
+        for cap in &known_unopened {
+            match self.take_record(&name, cap, &mut groups, true, failures).await? {
+                Some(Taken::Group(uid)) => add_directory(&mut directories, uid, cap),
+                Some(Taken::Item) => {}
+                None => unopened.push_back(cap.clone()),
+            }
+        }
         while let Some((group, cap)) = directories.pop_front() {
-            let Some(directory) = self.open_shared(&cap).await?.filter(Item::is_directory) else { continue };
+            let opened = self.open_shared(&cap).await;
+            let opened = match &group {
+                None => opened?,
+                Some(_) => match self.set_aside(opened).await? {
+                    Ok(opened) => opened,
+                    Err(error) => {
+                        failures.push(ReceivingFailure { friend: name.clone(), error });
+                        None
+                    }
+                },
+            };
+            let Some(directory) = opened.filter(Item::is_directory) else { continue };
             for (access, stream) in [(Access::Read, SHARING_READ), (Access::Write, SHARING_WRITE)] {
                 let progress = match &group {
                     None => &mut processed,
@@ -161,17 +199,14 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
                 let Some(read) = self.read_stream(&directory, stream, progress.bytes).await? else { continue };
                 let mut found = 0;
                 for record in &read.records {
-                    let Some(path) = self.locate(&record.capability).await? else { continue };
-                    found += 1;
-                    let received = Found { path, cap: record.capability.clone() };
-                    if let Some(uid) = received.group_of(&name).filter(|_| group.is_none()) {
-                        let entry = EntryPoint { capability: received.cap.clone(), owner_name: name.clone() };
-                        groups.insert(&uid, entry);
-                        self.put(GROUPS_FROM_FRIENDS, &groups, true);
-                        directories.retain(|(known, _)| known.as_ref() != Some(&uid));
-                        directories.push_back((Some(uid), received.cap.clone()));
+                    let cap = &record.capability;
+                    let taken = self.take_record(&name, cap, &mut groups, group.is_none(), failures).await?;
+                    found += u64::from(taken.is_some());
+                    match taken {
+                        Some(Taken::Group(uid)) => add_directory(&mut directories, uid, cap),
+                        Some(Taken::Item) => {}
+                        None => unopened.push_back(cap.clone()),
                     }
-                    self.keep(&received, &name).await?;
                 }
                 // The offset is the one that the reading began at.
                 let _ = progress.advance(progress.bytes, &read, found);
@@ -180,7 +215,38 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         if before.as_ref() != Some(&processed) {
             self.put(&place, &processed, false);
         }
+        if unopened != known_unopened {
+            self.put_unopened(&name, unopened);
+        }
         Ok(())
+    }
+
+    /// Takes in one record of a friend; none if it does not open, or leads where the friend says nothing of.
+    async fn take_record(
+        &mut self,
+        friend: &Username,
+        cap: &AbsoluteCapability,
+        groups: &mut FriendsGroups,
+        may_be_group: bool,
+        failures: &mut Vec<ReceivingFailure>,
+    ) -> Result<Option<Taken>, ClientError> {
+        let located = self.locate(cap).await;
+        let path = match self.set_aside(located).await? {
+            Ok(Some(path)) => path,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                failures.push(ReceivingFailure { friend: friend.clone(), error });
+                return Ok(None);
+            }
+        };
+        let received = Found { path, cap: cap.clone() };
+        let group = received.group_of(friend).filter(|_| may_be_group);
+        if let Some(uid) = &group {
+            groups.insert(uid, EntryPoint { capability: cap.clone(), owner_name: friend.clone() });
+            self.put(GROUPS_FROM_FRIENDS, groups, true);
+        }
+        self.keep(&received, friend).await?;
+        Ok(Some(group.map_or(Taken::Item, Taken::Group)))
     }
 
     /// What a stream holds from an offset on; none if there is nothing new.
@@ -369,8 +435,12 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 }
 
 impl<T: Transport, R: Runtime> Session<T, R> {
-    /// Takes in what friends have shared since the last look; only `from` that one if it is followed.
-    async fn receive(&self, from: Option<&str>) -> Result<(), ClientError> {
+    /// Takes in what friends have shared since the last look; only `from` that one if it is followed. Gives what is wrong
+    /// with single friends and records.
+    ///
+    /// # Errors
+    /// What is wrong with the friend `from` as a whole.
+    async fn receive(&self, from: Option<&str>) -> Result<Vec<ReceivingFailure>, ClientError> {
         let core = self.shared_core();
         let is_followed = match from {
             Some(from) => on_current_state!(core, |view| {
@@ -393,11 +463,18 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                     // A friend may have passed on what belongs to somebody whom this account does not follow.
                     friends = following.iter().collect();
                 }
+                let mut failures = Vec::new();
                 for friend in friends {
-                    desk.discover(friend).await?;
+                    let discovered = desk.discover(friend, &mut failures).await;
+                    match desk.set_aside(discovered).await? {
+                        Err(error) if from == Some(friend.owner_name.as_str()) => return Err(error),
+                        Err(error) => failures.push(ReceivingFailure { friend: friend.owner_name.clone(), error }),
+                        Ok(()) => {}
+                    }
                 }
                 desk.save().await?;
-                view.commit(transaction).await
+                view.commit(transaction).await?;
+                Ok(failures)
             })
         })
     }
@@ -406,18 +483,22 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     pub(crate) async fn look_around(&self, path: &RemotePath) -> Result<(), ClientError> {
         match self.core().is_own(path) {
             true => Ok(()),
-            false => self.receive(Some(path.user().as_str())).await,
+            false => self.receive(Some(path.user().as_str())).await.map(drop),
         }
     }
 
-    /// Lets followers of this account read a file, or a directory with everything in it, now and later. What they may
-    /// read already is not granted twice. Gives those who were granted it now.
+    /// Lets followers of this account, or whole groups of them, read a file, or a directory with everything in it, now
+    /// and later. What they may read already is not granted twice. Gives those who were granted it now.
     ///
     /// What somebody else shares can be passed on as well.
     ///
     /// # Errors
     /// [`ClientError::NotAFollower`]; then nothing was granted to anybody. [`ClientError::Home`].
-    pub async fn share(&self, path: &RemotePath, with: &[Username]) -> Result<Vec<Username>, ClientError> {
+    pub async fn share(
+        &self,
+        path: &RemotePath,
+        with: &[impl Into<Audience> + Clone],
+    ) -> Result<Vec<Audience>, ClientError> {
         self.look_around(path).await?;
         let (owner, parent, name) = parent_of(path)?;
         let core = self.shared_core();
@@ -428,14 +509,10 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                     return Err(ClientError::NotFound { path: path.clone() });
                 }
                 let mut desk = Desk::new(view);
-                let followers = desk.followers().await?;
-                if let Some(stranger) = with.iter().find(|name| !followers.contains(name)) {
-                    return Err(ClientError::NotAFollower { name: stranger.clone() });
-                }
                 let mut granted = Vec::new();
-                for follower in with {
-                    if desk.grant_read(&item.cap, &owner, parent, name, follower).await? {
-                        granted.push(follower.clone());
+                for (audience, recipient) in desk.recipients(with).await? {
+                    if desk.grant_read(&item.cap, &owner, parent, name, &recipient).await? {
+                        granted.push(audience);
                     }
                 }
                 desk.save().await?;
@@ -485,17 +562,26 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         Ok(items)
     }
 
-    /// Everything that others share with this account and that can be opened, sorted by path.
+    /// Everything that others share with this account and that can be opened, sorted by path. What one friend shares does
+    /// not depend on what another one broke; [`received`](Self::received) tells what is broken.
     ///
     /// # Errors
     /// Whatever the node does.
     pub async fn shared_with_me(&self) -> Result<Vec<ReceivedShare>, ClientError> {
-        self.receive(None).await?;
+        self.received().await.map(|received| received.shares)
+    }
+
+    /// As [`shared_with_me`](Self::shared_with_me), with what friends share and cannot be read.
+    ///
+    /// # Errors
+    /// As [`shared_with_me`](Self::shared_with_me).
+    pub async fn received(&self) -> Result<Received, ClientError> {
+        let mut failures = self.receive(None).await?;
         let core = self.shared_core();
-        let mut received = on_current_state!(core, |view| {
+        let (mut shares, later) = on_current_state!(core, |view| {
             let mut desk = Desk::new(view);
             let blocked = desk.blocked().await?;
-            let mut received = Vec::new();
+            let (mut shares, mut failures) = (Vec::new(), Vec::new());
             for user in desk.names(&places::world_root()).await? {
                 let Ok(owner) = Username::existing(user.as_str()) else { continue };
                 let mut pending: Vec<Vec<FileName>> = vec![Vec::new()];
@@ -506,19 +592,24 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                         let sharers: Vec<Username> =
                             element.sharers.iter().filter(|name| !blocked.contains(name)).cloned().collect();
                         let is_group = matches!(&names[..], [shared] if shared.as_str() == SHARED);
-                        if is_group || sharers.is_empty() {
-                            continue;
+                        let Some(friend) = sharers.first().filter(|_| !is_group).cloned() else { continue };
+                        let opened = desk.open_shared(&element.capability).await;
+                        match desk.set_aside(opened).await? {
+                            Ok(Some(item)) => {
+                                let path = directory.join(item.name().clone());
+                                shares.push(ReceivedShare { path, sharers, entry: Entry::of(&item) });
+                            }
+                            Ok(None) => {}
+                            Err(error) => failures.push(ReceivingFailure { friend, error }),
                         }
-                        let Some(item) = desk.open_shared(&element.capability).await? else { continue };
-                        let path = directory.join(item.name().clone());
-                        received.push(ReceivedShare { path, sharers, entry: Entry::of(&item) });
                     }
                     pending.extend(desk.mirrored(&owner, &names).await?);
                 }
             }
-            Ok(received)
+            Ok((shares, failures))
         })?;
-        received.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(received)
+        failures.extend(later);
+        shares.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Received { shares, failures })
     }
 }

@@ -47,6 +47,12 @@ pub fn incoming(friend: &Username) -> String {
     format!("{CAPABILITY_CACHE}/{friend}$incoming.cbor")
 }
 
+/// Capabilities of a friend that counted as read but did not open, a stream like `sharing.r`. A file of this client, which
+/// others pass over: to them such a capability is lost (`spec/05` §4.3).
+pub fn unopened(friend: &Username) -> String {
+    format!("{CAPABILITY_CACHE}/{friend}$unopened.cborstream")
+}
+
 /// The directory of the whole `world` mirror.
 pub fn world_root() -> String {
     format!("{CAPABILITY_CACHE}/{WORLD}")
