@@ -190,7 +190,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
 }
 
 fn mirror<T, R>(core: &Core<T, R>) -> Option<BatId> {
-    core.keys.mirror_bat.as_ref().map(|bat| bat.id().clone())
+    core.tree.mirror_bat.as_ref().map(|bat| bat.id().clone())
 }
 
 async fn apply<T: Transport, R: Runtime>(

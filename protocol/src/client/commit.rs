@@ -37,7 +37,7 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     pub(crate) fn new<T: Transport, R: Runtime>(core: &Core<T, R>) -> Self {
-        Transaction { owner: core.keys.owner.clone(), id: Mutex::new(None) }
+        Transaction { owner: core.tree.owner.clone(), id: Mutex::new(None) }
     }
 
     /// Opens it at the node, unless it is open.
@@ -208,7 +208,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
     async fn seal_directories(&mut self) -> Result<(), ClientError> {
         let core = self.core;
         let mut sealed = Vec::new();
-        let account_mirror = core.keys.mirror_bat.as_ref().map(|bat| bat.id().clone());
+        let account_mirror = core.tree.mirror_bat.as_ref().map(|bat| bat.id().clone());
         for directory in self.directories.values_mut() {
             let Some(signer) = directory.item.signer.clone() else { continue };
             let mirror = directory.item.mirror(account_mirror.as_ref());
@@ -238,7 +238,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
     /// The state of a space after its changes, with the blocks that are new in it; none if nothing changes.
     async fn next_state(&mut self, space: Space) -> Result<Option<Next>, ClientError> {
         let core = self.core;
-        let (network, owner) = (&core.network, &core.keys.owner);
+        let (network, owner) = (&core.network, &core.tree.owner);
         let signer = space.signer;
         let version = self.version(&signer.writer()).await?.clone();
         let sequence = version.sequence.unwrap_or(0) + 1;
@@ -280,7 +280,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
             signed: signed.clone(),
         };
         let updates = next.iter().zip(&signed).map(update).collect();
-        let call = SetPointers { owner: self.core.keys.owner.clone(), commit: MultiWriterCommit { updates } };
+        let call = SetPointers { owner: self.core.tree.owner.clone(), commit: MultiWriterCommit { updates } };
         match network.try_call(Repeat::Safely, &call).await {
             Ok(true) => {}
             Ok(false) => return Err(ClientError::Conflict),

@@ -9,23 +9,60 @@ use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::view::View;
 use crate::api::Transport;
+use crate::cryptree::capability::AbsoluteCapability;
+use crate::cryptree::name::FileName;
+use crate::keys::Owner;
+use crate::merkle::bat::BatWithId;
+use crate::names::Username;
+
+/// Which tree the handles look at and change. It holds no secret of an account but the way into the tree, so that what
+/// a link leads to is one as well.
+pub(crate) struct Tree {
+    /// Whose tree.
+    pub owner: Owner,
+    /// The owner's name, in front of every path.
+    pub username: Username,
+    /// The names from the home directory to the root; none for an account.
+    pub above: Vec<FileName>,
+    /// The root: the home directory, writable, or what a link leads to.
+    pub root: AbsoluteCapability,
+    /// The owner's mirror token, which new blocks name. Only the account knows it; old accounts may lack one.
+    pub mirror_bat: Option<BatWithId>,
+}
+
+impl Tree {
+    /// The whole tree of an account.
+    pub(crate) fn of_account(keys: &SessionKeys) -> Self {
+        Tree {
+            owner: keys.owner.clone(),
+            username: keys.username.clone(),
+            above: Vec::new(),
+            root: keys.home.clone(),
+            mirror_bat: keys.mirror_bat.clone(),
+        }
+    }
+}
 
 /// See the module.
 pub(crate) struct Core<T, R> {
     pub network: Network<T, R>,
-    pub keys: SessionKeys,
+    pub tree: Tree,
     /// Held while changes are applied and published, so that one session does not race against itself.
     pub writing: Mutex<()>,
 }
 
 impl<T: Transport, R: Runtime> Core<T, R> {
+    pub(crate) fn new(network: Network<T, R>, tree: Tree) -> Self {
+        Core { network, tree, writing: Mutex::default() }
+    }
+
     pub(crate) fn view(&self) -> View<'_, T, R> {
         View::new(self)
     }
 
-    /// Whether a path lies in the account's own tree.
+    /// Whether a path lies in the tree of this session's own user.
     pub(crate) fn is_own(&self, path: &RemotePath) -> bool {
-        path.user().as_str() == self.keys.username.as_str()
+        path.user().as_str() == self.tree.username.as_str()
     }
 
     /// Whether to try again after a failure: after a lost race, and when a block was gone because the state that named

@@ -53,7 +53,7 @@ pub(crate) struct Place<'a> {
 
 impl<T: Transport, R: Runtime> View<'_, T, R> {
     fn account_mirror(&self) -> Option<&BatId> {
-        self.core.keys.mirror_bat.as_ref().map(|bat| bat.id())
+        self.core.tree.mirror_bat.as_ref().map(|bat| bat.id())
     }
 
     /// The mirror token for nodes in a directory.

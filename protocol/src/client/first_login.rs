@@ -49,7 +49,7 @@ async fn is_furnished<T: Transport, R: Runtime>(view: &mut View<'_, T, R>) -> Re
 
 async fn add_what_is_missing<T: Transport, R: Runtime>(view: &mut View<'_, T, R>) -> Result<(), ClientError> {
     let home = view.home().await?;
-    let home_path = RemotePath::home(name(view.core.keys.username.as_str())?);
+    let home_path = RemotePath::home(name(view.core.tree.username.as_str())?);
     directory(view, &home, &home_path, TRANSACTIONS).await?;
     let (cache, cache_path) = directory(view, &home, &home_path, CAPABILITY_CACHE).await?;
     directory(view, &cache, &cache_path, WORLD).await?;

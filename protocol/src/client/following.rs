@@ -102,7 +102,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         &mut self,
         received: &[ReceivedFollowRequest],
     ) -> Result<(Vec<Username>, Vec<ReceivedFollowRequest>), ClientError> {
-        let us = self.view.core.keys.username.clone();
+        let us = self.view.core.tree.username.clone();
         let (pending, directories) = (self.pending().await?.outgoing, self.directories().await?);
         let inbox = Inbox::sort(received.to_vec(), &us, &pending, &directories);
         let mut done = Vec::new();
@@ -160,7 +160,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 impl<T: Transport, R: Runtime> Session<T, R> {
     /// Fetches and opens what is in the inbox. Anybody can put anything there, so what does not open is left out.
     async fn inbox(&self) -> Result<Vec<ReceivedFollowRequest>, ClientError> {
-        let (network, keys) = (&self.core().network, &self.core().keys);
+        let (network, keys) = (&self.core().network, self.keys());
         let Some(boxing) = &keys.boxing else { return Ok(Vec::new()) };
         let auth = SignedTime::sign(millis(network.runtime.now()), &keys.identity.secret).into();
         let call = GetFollowRequests { owner: keys.owner.clone(), auth };
@@ -186,7 +186,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     }
 
     async fn remove_requests(&self, done: &[ReceivedFollowRequest]) -> Result<(), ClientError> {
-        let (network, keys) = (&self.core().network, &self.core().keys);
+        let (network, keys) = (&self.core().network, self.keys());
         for request in done {
             let call = RemoveFollowRequest::sign(keys.owner.clone(), &request.blind, &keys.identity.secret);
             network.call(Repeat::Safely, &call).await?;
@@ -226,7 +226,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                         desk.put_pending(&pending);
                     }
                     let key = SymmetricKey::generate(&mut core.network.runtime.rng());
-                    let request = FollowRequest::first(core.keys.username.clone(), &directory.cap, key);
+                    let request = FollowRequest::first(core.tree.username.clone(), &directory.cap, key);
                     outgoing = Some(Outgoing { person, request });
                 } else if !was_blocked {
                     return Err(ClientError::AlreadyFollowed);
@@ -296,7 +296,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 let person = person(&core.network, owner).await?;
                 let directory = desk.apply(name, &Effects::of_answering(first, answer)).await?;
                 let directory = directory.unwrap_or_else(AbsoluteCapability::null);
-                let request = FollowRequest::answer(answer, first, core.keys.username.clone(), &directory);
+                let request = FollowRequest::answer(answer, first, core.tree.username.clone(), &directory);
                 desk.save().await?;
                 view.commit(transaction).await?;
                 Ok(Some(Outgoing { person, request }))
@@ -408,8 +408,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 Ok(friend)
             })
         })?;
-        let us = person(&core.network, core.keys.owner.clone()).await?;
-        let (name, own_name) = (name.clone(), core.keys.username.clone());
+        let us = person(&core.network, core.tree.owner.clone()).await?;
+        let (name, own_name) = (name.clone(), core.tree.username.clone());
         let work = move || {
             let own =
                 FingerPrinted { username: own_name.as_str(), identity: us.owner.key_hash(), boxing: &us.boxing_hash };

@@ -22,7 +22,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// Whatever the node does.
     pub async fn messages(&self) -> Result<Vec<ServerMessage>, ClientError> {
         let core = self.core();
-        let auth = SignedRequest::sign(GetMessages::PATH, self.now_millis(), &core.keys.identity.secret).into();
+        let auth = SignedRequest::sign(GetMessages::PATH, self.now_millis(), &self.keys().identity.secret).into();
         let call = GetMessages { username: self.username().as_str().to_owned(), auth };
         core.network.call(Repeat::Safely, &call).await
     }
@@ -56,7 +56,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
 
     async fn send_message(&self, message: &ServerMessage) -> Result<(), ClientError> {
         let core = self.core();
-        let signed = message.sign(&core.keys.identity.secret).into();
+        let signed = message.sign(&self.keys().identity.secret).into();
         let call = SendMessage { username: self.username().as_str().to_owned(), signed };
         // The node takes the same signed message once only.
         match core.network.call(Repeat::Safely, &call).await? {

@@ -160,7 +160,7 @@ impl OpenUpload {
         let content = UploadTransaction {
             path: self.path.without_slash(),
             started_ms: millis(runtime.now()),
-            owner: core.keys.owner.clone(),
+            owner: core.tree.owner.clone(),
             signer: (*self.sealing.signer).clone(),
             first: self.keys.first.clone(),
             stream_secret: self.keys.stream_secret.clone(),

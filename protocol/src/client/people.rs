@@ -201,7 +201,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         let uid = groups.uid(kind).cloned().ok_or(ClientError::Inconsistent("the groups lack one of the two"))?;
         let child = part(uid.as_str())?;
         let directory = self.sharing_directory(&uid.into()).await?;
-        let us = self.view.core.keys.username.clone();
+        let us = self.view.core.tree.username.clone();
         self.grant_read(&directory.cap, &us, &[part(SHARED)?], &child, &name.clone().into()).await?;
         Ok(())
     }

@@ -166,7 +166,7 @@ async fn seal_chunk<T: Transport, R: Runtime>(
     content: Plaintext,
 ) -> Result<SealedChunk, ClientError> {
     let signer = file.item().signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
-    let mirror = file.item().mirror(core.keys.mirror_bat.as_ref().map(|bat| bat.id()));
+    let mirror = file.item().mirror(core.tree.mirror_bat.as_ref().map(|bat| bat.id()));
     let (key, mut rng) = (data_key(file)?, core.network.runtime.rng());
     let mut sealed = core.network.runtime.compute(move || seal(content, &key, mirror.as_ref(), &mut rng)).await;
     transaction.put_fragments(&core.network, &signer, std::mem::take(&mut sealed.fragments)).await?;
@@ -308,7 +308,7 @@ impl Rewrite {
             },
             properties: properties.clone(),
             parent: item.parent_block().parent.clone(),
-            mirror: item.mirror(view.core.keys.mirror_bat.as_ref().map(|bat| bat.id())),
+            mirror: item.mirror(view.core.tree.mirror_bat.as_ref().map(|bat| bat.id())),
             signer: item.base()?.signer.clone(),
         };
         // The old hash tree is wrong wherever it stands (`spec/03` §3.6).
@@ -347,7 +347,7 @@ async fn write_anew<T: Transport, R: Runtime>(
     let (parent_path, name) = split(path)?;
     let sealing = Sealing {
         data_key: SymmetricKey::generate(&mut core.network.runtime.rng()),
-        mirror: item.mirror(core.keys.mirror_bat.as_ref().map(|bat| bat.id())),
+        mirror: item.mirror(core.tree.mirror_bat.as_ref().map(|bat| bat.id())),
         signer: item.signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?,
     };
     let sealed = async {

@@ -8,7 +8,7 @@ use futures_util::future::join;
 use super::batch::{Batch, require_directories};
 use super::commit::{Transaction, with_transaction};
 use super::content::{ContentSink, ContentSource};
-use super::core::{Core, on_current_state};
+use super::core::{Core, Tree, on_current_state};
 use super::desk::Desk;
 use super::download::{FileSource, OpenFile};
 use super::edit::{IfExists, Place};
@@ -37,11 +37,12 @@ use crate::names::Username;
 /// moment; changes are atomic, and are applied again on top of what other devices did meanwhile.
 pub struct Session<T, R> {
     core: Arc<Core<T, R>>,
+    keys: Arc<SessionKeys>,
 }
 
 impl<T, R> Clone for Session<T, R> {
     fn clone(&self) -> Self {
-        Session { core: self.core.clone() }
+        Session { core: self.core.clone(), keys: self.keys.clone() }
     }
 }
 
@@ -56,7 +57,7 @@ pub struct Space {
 
 impl<T: Transport, R: Runtime> Session<T, R> {
     pub(crate) fn new(network: Network<T, R>, keys: SessionKeys) -> Self {
-        Session { core: Arc::new(Core { network, keys, writing: Default::default() }) }
+        Session { core: Arc::new(Core::new(network, Tree::of_account(&keys))), keys: Arc::new(keys) }
     }
 
     /// Goes on with a session that another process unlocked.
@@ -80,22 +81,27 @@ impl<T: Transport, R: Runtime> Session<T, R> {
 
     /// The session as another process can go on with it.
     pub fn state(&self) -> SessionState {
-        SessionState { keys: self.core.keys.clone(), pointers: self.core.network.memory() }
+        SessionState { keys: (*self.keys).clone(), pointers: self.core.network.memory() }
     }
 
     /// The account's name.
     pub fn username(&self) -> &Username {
-        &self.core.keys.username
+        &self.keys.username
     }
 
     /// The account's identity.
     pub fn identity(&self) -> &Owner {
-        &self.core.keys.owner
+        &self.keys.owner
     }
 
     /// The transport of this session.
     pub fn transport(&self) -> &T {
         &self.core.network.transport
+    }
+
+    /// The account's secrets.
+    pub(crate) fn keys(&self) -> &SessionKeys {
+        &self.keys
     }
 
     pub(crate) fn core(&self) -> &Core<T, R> {
@@ -111,7 +117,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// [`ClientError::InvalidUsername`] for a name that cannot be part of a path.
     pub fn home(&self) -> Result<RemotePath, ClientError> {
-        let name = FileName::new(self.core.keys.username.as_str()).map_err(|_| ClientError::InvalidUsername)?;
+        let name = FileName::new(self.keys.username.as_str()).map_err(|_| ClientError::InvalidUsername)?;
         Ok(RemotePath::home(name))
     }
 
@@ -445,7 +451,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// Whatever the node does.
     pub async fn space(&self) -> Result<Space, ClientError> {
-        let keys = &self.core.keys;
+        let keys = &self.keys;
         let owner = || keys.owner.clone();
         let now = millis(self.core.network.runtime.now());
         let auth = || SignedTime::sign(now, &keys.identity.secret).into();

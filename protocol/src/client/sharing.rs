@@ -151,7 +151,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         let Some(user) = names.pop() else { return Ok(None) };
         let Ok(owner) = Username::existing(user.as_str()) else { return Ok(None) };
         let claim = EntryPoint { capability: cap.clone(), owner_name: owner };
-        if names.is_empty() || claim.owner_name == self.view.core.keys.username || !self.is_genuine(&claim).await? {
+        if names.is_empty() || claim.owner_name == self.view.core.tree.username || !self.is_genuine(&claim).await? {
             return Ok(None);
         }
         Ok(Some(names.into_iter().rev().fold(RemotePath::home(user), |path, name| path.join(name))))

@@ -202,7 +202,7 @@ async fn upload_within<T: Transport, R: Runtime>(
     }
     let target = existing.as_ref().unwrap_or(&parent);
     let signer = target.signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
-    let account_mirror = core.keys.mirror_bat.as_ref().map(|bat| bat.id());
+    let account_mirror = core.tree.mirror_bat.as_ref().map(|bat| bat.id());
     let runtime = &core.network.runtime;
     let sealing =
         Sealing { data_key: SymmetricKey::generate(&mut runtime.rng()), mirror: target.mirror(account_mirror), signer };

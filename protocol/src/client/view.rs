@@ -96,13 +96,13 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
 
     /// Whose a writing space is: the account's own unless a capability of somebody else led there.
     pub(crate) fn owner_of(&self, writer: &Writer) -> &Owner {
-        self.owners.get(writer).unwrap_or(&self.core.keys.owner)
+        self.owners.get(writer).unwrap_or(&self.core.tree.owner)
     }
 
     /// Remembers whose a writing space is before it is first read.
     pub(crate) fn note_owner(&mut self, cap: &AbsoluteCapability) {
-        let keys = &self.core.keys;
-        if cap.owner != keys.owner && cap.writer != keys.home.writer && !self.versions.contains_key(&cap.writer) {
+        let tree = &self.core.tree;
+        if cap.owner != tree.owner && cap.writer != tree.root.writer && !self.versions.contains_key(&cap.writer) {
             self.owners.insert(cap.writer.clone(), cap.owner.clone());
         }
     }
@@ -194,11 +194,11 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
         }
     }
 
-    /// The user's home directory.
+    /// The root of the tree: the user's home directory, or what a link leads to.
     pub(crate) async fn home(&mut self) -> Result<Item, ClientError> {
-        let home = Reached { cap: self.core.keys.home.clone(), signer: None };
+        let home = Reached { cap: self.core.tree.root.clone(), signer: None };
         let items = self.open_targets(&[home]).await?;
-        items.into_iter().next().flatten().ok_or(ClientError::Inconsistent("the home directory is absent"))
+        items.into_iter().next().flatten().ok_or(ClientError::Inconsistent("the root of the tree is absent"))
     }
 
     /// What a path leads to: in the account's own tree, or in what others share with it.
@@ -209,11 +209,12 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
         }
     }
 
-    /// What a path in the account's own tree leads to.
+    /// What a path in the session's own tree leads to.
     pub(crate) async fn resolve_own(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
         let not_found = || ClientError::NotFound { path: path.clone() };
         let mut item = self.home().await?;
-        for name in path.names() {
+        let names = path.names().strip_prefix(&self.core.tree.above[..]).ok_or_else(not_found)?;
+        for name in names {
             if !item.is_directory() {
                 return Err(not_found());
             }
