@@ -35,6 +35,15 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// A store with the same content, which goes its own way from here: for tests that start many times from one state.
+impl Clone for MemoryStore {
+    fn clone(&self) -> Self {
+        // In the order in which a node writes, so that no record is copied without the blocks that it names.
+        let records = read(&self.records).clone();
+        MemoryStore { blocks: RwLock::new(read(&self.blocks).clone()), records: RwLock::new(records) }
+    }
+}
+
 impl Blocks for MemoryStore {
     fn put(&self, owner: &Owner, blocks: &[(Cid, Bytes)]) -> Result<(), StoreError> {
         let mut owners = write(&self.blocks);
