@@ -41,7 +41,7 @@
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
 //! | `download`, `file` | reading files |
 //! | `desk`, `people` | the account's small files about others, and who they are |
-//! | `following`, `sharing`, `receiving` | friends, and what is shared with and by them |
+//! | `following`, `sharing`, `receiving`, `mirror` | friends, and what is shared with and by them |
 //! | `groups` | all friends or all followers as one audience |
 //! | `account`, `sign_up`, `first_login` | accounts |
 //! | `messages` | writing with the operator of the node |
@@ -65,6 +65,7 @@ mod item;
 mod keys;
 mod layout;
 mod messages;
+mod mirror;
 mod network;
 mod open_upload;
 mod path;

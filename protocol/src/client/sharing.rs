@@ -73,15 +73,15 @@ fn user_of(path: &RemotePath) -> Result<Username, ClientError> {
 }
 
 /// The owner of a path and the names from his home directory to the directory that holds it.
-fn parent_of(path: &RemotePath) -> Result<(Username, &[FileName], &FileName), ClientError> {
+pub(crate) fn parent_of(path: &RemotePath) -> Result<(Username, &[FileName], &FileName), ClientError> {
     let (name, parent) = path.names().split_last().ok_or(ClientError::Home)?;
     Ok((user_of(path)?, parent, name))
 }
 
 /// A capability that a friend's streams hold, and where it leads.
-struct Found {
-    path: RemotePath,
-    cap: AbsoluteCapability,
+pub(crate) struct Found {
+    pub path: RemotePath,
+    pub cap: AbsoluteCapability,
 }
 
 impl Found {
@@ -113,7 +113,7 @@ fn add_directory(directories: &mut Directories, uid: GroupUid, cap: &AbsoluteCap
 
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Opens what a capability of somebody else leads to. Only its right to read is used.
-    async fn open_shared(&mut self, cap: &AbsoluteCapability) -> Result<Option<Item>, ClientError> {
+    pub(crate) async fn open_shared(&mut self, cap: &AbsoluteCapability) -> Result<Option<Item>, ClientError> {
         let reached = Reached { cap: cap.read_only(), signer: None };
         let opened = self.view.open_targets(&[reached]).await.map(|mut items| items.pop().flatten());
         lenient(opened)
@@ -137,7 +137,18 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 
     /// Where a capability leads: names are followed upwards, and the user in front must own it, so that nobody can plant
     /// a tree under the name of another (`spec/05` §4.2).
-    async fn locate(&mut self, cap: &AbsoluteCapability) -> Result<Option<RemotePath>, ClientError> {
+    pub(crate) async fn locate(&mut self, cap: &AbsoluteCapability) -> Result<Option<RemotePath>, ClientError> {
+        let Some(path) = self.trail(cap).await? else { return Ok(None) };
+        let Ok(owner) = Username::existing(path.user().as_str()) else { return Ok(None) };
+        let claim = EntryPoint { capability: cap.clone(), owner_name: owner };
+        if claim.owner_name == self.view.core.tree.username || !self.is_genuine(&claim).await? {
+            return Ok(None);
+        }
+        Ok(Some(path))
+    }
+
+    /// Where a capability says that it leads, whoever owns it. None for a home directory.
+    pub(crate) async fn trail(&mut self, cap: &AbsoluteCapability) -> Result<Option<RemotePath>, ClientError> {
         let Some(mut item) = self.open_shared(cap).await? else { return Ok(None) };
         let mut names = vec![item.properties().name.clone()];
         while item.parent_block().parent.is_some() {
@@ -148,12 +159,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
             }
             item = above;
         }
-        let Some(user) = names.pop() else { return Ok(None) };
-        let Ok(owner) = Username::existing(user.as_str()) else { return Ok(None) };
-        let claim = EntryPoint { capability: cap.clone(), owner_name: owner };
-        if names.is_empty() || claim.owner_name == self.view.core.tree.username || !self.is_genuine(&claim).await? {
-            return Ok(None);
-        }
+        let Some(user) = names.pop().filter(|_| !names.is_empty()) else { return Ok(None) };
         Ok(Some(names.into_iter().rev().fold(RemotePath::home(user), |path, name| path.join(name))))
     }
 
@@ -245,7 +251,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
             groups.insert(uid, EntryPoint { capability: cap.clone(), owner_name: friend.clone() });
             self.put(GROUPS_FROM_FRIENDS, groups, true);
         }
-        self.keep(&received, friend).await?;
+        self.keep(received, friend).await?;
         Ok(Some(group.map_or(Taken::Item, Taken::Group)))
     }
 
@@ -265,23 +271,12 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         Ok(lenient(read.await)?.map(|content| Records::read(&content, from)))
     }
 
-    /// Puts a received capability into the mirror (`spec/05` §4.8).
-    async fn keep(&mut self, found: &Found, sharer: &Username) -> Result<(), ClientError> {
-        let (owner, parent, name) = parent_of(&found.path)?;
-        let place = format!("{}/{ITEMS}", places::world(&owner, parent));
-        let mut items: CapsInDirectory = self.structure(&place, "received shares").await?.unwrap_or_default();
-        let opens = match items.in_question(name.as_str(), &found.cap).cloned() {
-            Some(stored) => self.open_shared(&stored).await?.is_some(),
-            None => false,
-        };
-        if items.add(name.clone(), found.cap.clone(), sharer, |_| opens) {
-            self.put(&place, &items, false);
-        }
-        Ok(())
-    }
-
     /// What was received of the children of a directory.
-    async fn received(&mut self, owner: &Username, names: &[FileName]) -> Result<CapsInDirectory, ClientError> {
+    pub(crate) async fn received(
+        &mut self,
+        owner: &Username,
+        names: &[FileName],
+    ) -> Result<CapsInDirectory, ClientError> {
         let place = format!("{}/{ITEMS}", places::world(owner, names));
         Ok(self.structure(&place, "received shares").await?.unwrap_or_default())
     }
@@ -344,7 +339,11 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     }
 
     /// The directories of the mirror below a directory.
-    async fn mirrored(&mut self, owner: &Username, names: &[FileName]) -> Result<Vec<Vec<FileName>>, ClientError> {
+    pub(crate) async fn mirrored(
+        &mut self,
+        owner: &Username,
+        names: &[FileName],
+    ) -> Result<Vec<Vec<FileName>>, ClientError> {
         if names.len() >= MAX_DEPTH {
             return Ok(Vec::new());
         }
@@ -396,11 +395,13 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         };
         let (owner, parent, name) = parent_of(to)?;
         let place = places::outbound(&owner, parent);
-        if let Some(shares) = shares {
-            let record = format!("{place}/{SHARED_WITH}");
-            let state: Option<SharedWithState> = self.structure(&record, "the record of what is shared").await?;
-            let mut state = state.unwrap_or_default();
-            state.put(name.clone(), shares);
+        let record = format!("{place}/{SHARED_WITH}");
+        let state: Option<SharedWithState> = self.structure(&record, "the record of what is shared").await?;
+        let mut state = state.unwrap_or_default();
+        // What gave way to the item takes its own shares with it: the item is not shared with those people.
+        let gave_way = state.take(name);
+        if shares.is_some() || gave_way.is_some() {
+            state.put(name.clone(), shares.unwrap_or_default());
             self.put(&record, &state, false);
         }
         if has_below {
@@ -471,6 +472,9 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                         Err(error) => failures.push(ReceivingFailure { friend: friend.owner_name.clone(), error }),
                         Ok(()) => {}
                     }
+                }
+                if from.is_none() {
+                    desk.settle().await?;
                 }
                 desk.save().await?;
                 view.commit(transaction).await?;

@@ -48,6 +48,12 @@ impl CapsInDirectory {
         self.children.iter().find(|child| child.name.as_str() == name)
     }
 
+    /// Takes out the element of a name.
+    pub fn remove(&mut self, name: &str) -> Option<ChildElement> {
+        let at = self.children.iter().position(|child| child.name.as_str() == name)?;
+        Some(self.children.remove(at))
+    }
+
     /// All elements.
     pub fn iter(&self) -> impl Iterator<Item = &ChildElement> {
         self.children.iter()
