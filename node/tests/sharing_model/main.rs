@@ -1,0 +1,406 @@
+//! Random operations of three friends, each with files of its own, compared after every step with a plain model of who
+//! may read what.
+//!
+//! A failure prints its seed; `PYRGOS_SEED=… cargo test -p pyrgos --test sharing_model` repeats it, and the seed then
+//! belongs into [`FOUND`]. `PYRGOS_SEQUENCES=…` tries more.
+
+#![allow(unreachable_pub, reason = "the modules belong to this test alone")]
+
+mod model;
+#[path = "../people/mod.rs"]
+mod people;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use model::{Id, User, World};
+use people::{Friends, Stream, TestSession, USERS, name, path, run, runtime};
+use pyrgos::service::Service;
+use pyrgos_protocol::client::{ClientError, Entry, IfExists, ReceivedShare, RemotePath};
+use pyrgos_protocol::social::shared_with::Recipient;
+use rand_core::{Rng, UnwrapErr};
+
+/// Seeds that found something.
+const FOUND: [u64; 2] = [4, 13];
+
+/// Beside those above.
+const SEQUENCES: u64 = 300;
+
+const STEPS: usize = 40;
+
+/// More would only make each step slower.
+const MAX_ITEMS: usize = 10;
+
+/// What can happen, and how often.
+const OPERATIONS: [(Operation, usize); 8] = [
+    (Operation::MakeDirectory, 4),
+    (Operation::Create, 5),
+    (Operation::Write, 3),
+    (Operation::Rename, 3),
+    (Operation::Move, 4),
+    (Operation::Delete, 2),
+    (Operation::Share, 8),
+    (Operation::LogIn, 1),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    MakeDirectory,
+    /// A new file, or another one in place of an old one.
+    Create,
+    /// More bytes at the end of a file.
+    Write,
+    Rename,
+    /// Into another directory, sometimes over a file.
+    Move,
+    Delete,
+    Share,
+    /// A session that knows nothing of what happened.
+    LogIn,
+}
+
+#[test]
+fn everybody_sees_what_the_model_says() {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let seeds: Vec<u64> = match number("PYRGOS_SEED") {
+        Some(seed) => vec![seed],
+        None => FOUND.into_iter().chain(1000..1000 + number("PYRGOS_SEQUENCES").unwrap_or(SEQUENCES)).collect(),
+    };
+    let (next, steps) = (AtomicU64::new(0), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(seeds.len());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    let mut game = Game::new(*seed);
+                    (0..STEPS).for_each(|_| game.step());
+                    steps.fetch_add(STEPS as u64, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("{} sequences, {} steps", seeds.len(), steps.into_inner());
+}
+
+struct Dice(Stream);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        (UnwrapErr(&mut self.0).next_u64() % limit as u64) as usize
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        (!from.is_empty()).then(|| from[self.below(from.len())])
+    }
+
+    fn name(&mut self) -> &'static str {
+        ["a", "b", "c", "d"][self.below(4)]
+    }
+
+    fn operation(&mut self) -> Operation {
+        let mut at = self.below(OPERATIONS.iter().map(|(_, weight)| weight).sum());
+        for (operation, weight) in OPERATIONS {
+            match at.checked_sub(weight) {
+                Some(rest) => at = rest,
+                None => return operation,
+            }
+        }
+        unreachable!("less than the sum of the weights")
+    }
+}
+
+/// One sequence.
+struct Game {
+    seed: u64,
+    service: Arc<Service>,
+    sessions: Vec<TestSession>,
+    world: World,
+    dice: Dice,
+    /// What happened, for whoever reads a failure.
+    story: Vec<String>,
+    written: usize,
+}
+
+/// Tells how to repeat what failed.
+impl Drop for Game {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let story = self.story.join("\n  ");
+            eprintln!("PYRGOS_SEED={} cargo test -p pyrgos --test sharing_model\n  {story}", self.seed);
+        }
+    }
+}
+
+impl Game {
+    fn new(seed: u64) -> Self {
+        let (service, sessions) = Friends::prepared().start(seed);
+        let dice = Dice(pyrgos_protocol::client::Runtime::rng(&runtime(seed.wrapping_add(1 << 50))));
+        Game { seed, service, sessions, world: World::new(USERS.len()), dice, story: Vec::new(), written: 0 }
+    }
+
+    /// Where an item is for its owner.
+    fn path(&self, id: Id) -> RemotePath {
+        let user = USERS[self.world.item(id).owner];
+        let names = self.world.names(id).into_iter();
+        path(&names.fold(format!("/{user}"), |path, name| format!("{path}/{name}")))
+    }
+
+    fn content(&mut self) -> Vec<u8> {
+        self.written += 1;
+        // Some do not fit into their node.
+        let len = if self.dice.one_in(12) { 6000 } else { 0 };
+        let mut content = format!("content {}", self.written).into_bytes();
+        content.resize(content.len().max(len), b'.');
+        content
+    }
+
+    fn pick_own(&mut self, user: User, is_fit: impl Fn(&World, Id) -> bool) -> Option<Id> {
+        let own = self.world.items().filter(|(id, item)| item.owner == user && is_fit(&self.world, *id));
+        let own: Vec<Id> = own.map(|(id, _)| id).collect();
+        self.dice.pick(&own)
+    }
+
+    /// Does something, and compares everything. What cannot be done now is replaced by something else.
+    fn step(&mut self) {
+        loop {
+            let (operation, user) = (self.dice.operation(), self.dice.below(USERS.len()));
+            if self.perform(operation, user).is_some() {
+                self.compare(user);
+                break;
+            }
+        }
+    }
+
+    /// Compares everybody's view with the model after a step of one of them.
+    fn compare(&mut self, actor: User) {
+        for user in 0..USERS.len() {
+            self.check_own(user);
+            self.check_granted(user);
+            // Trees of others have not moved since they were last read, and are compared by their listing.
+            self.check_received(user, |owner| owner == actor || user == actor);
+        }
+        let prober = self.dice.below(USERS.len());
+        self.probe(prober);
+    }
+
+    fn tell(&mut self, user: User, what: String) {
+        self.story.push(format!("{}: {}: {what}", self.story.len(), USERS[user]));
+    }
+
+    /// None if there is nothing to do it with.
+    fn perform(&mut self, operation: Operation, user: User) -> Option<()> {
+        let is_full = self.world.items().filter(|(_, item)| item.owner == user).count() >= MAX_ITEMS;
+        match operation {
+            Operation::MakeDirectory | Operation::Create if is_full => None,
+            Operation::MakeDirectory => self.make_directory(user),
+            Operation::Create => self.create(user),
+            Operation::Write => self.write(user),
+            Operation::Rename => self.rename(user),
+            Operation::Move => self.relocate(user),
+            Operation::Delete => self.delete(user),
+            Operation::Share => self.share(user),
+            Operation::LogIn => {
+                self.tell(user, "logs in again".to_owned());
+                let seed = self.seed.wrapping_mul(1 << 20).wrapping_add(1 << 60) + self.story.len() as u64;
+                self.sessions[user] = Friends::prepared().session(&self.service, user, seed);
+                Some(())
+            }
+        }
+    }
+
+    fn make_directory(&mut self, user: User) -> Option<()> {
+        let parent = self.dice.pick(&self.world.directories(user))?;
+        let name = self.dice.name();
+        let at = self.path(parent).join(name.parse().unwrap());
+        self.tell(user, format!("mkdir {at}"));
+        let result = run(self.sessions[user].make_directory(&at));
+        match self.world.child(parent, name) {
+            Some(_) => assert!(matches!(result, Err(ClientError::Exists { .. })), "{result:?}"),
+            None => {
+                result.unwrap();
+                self.world.create(parent, name, None);
+            }
+        }
+        Some(())
+    }
+
+    fn create(&mut self, user: User) -> Option<()> {
+        let parent = self.dice.pick(&self.world.directories(user))?;
+        let (name, content) = (self.dice.name(), self.content());
+        let at = self.path(parent).join(name.parse().unwrap());
+        self.tell(user, format!("put {at}"));
+        let result = people::put(&self.sessions[user], &at, &content, IfExists::Replace);
+        match self.world.child(parent, name) {
+            Some(id) if self.world.item(id).content.is_none() => {
+                assert!(matches!(result, Err(ClientError::IsADirectory { .. })), "{result:?}");
+            }
+            Some(id) => {
+                result.unwrap();
+                self.world.item_mut(id).content = Some(content);
+            }
+            None => {
+                result.unwrap();
+                self.world.create(parent, name, Some(content));
+            }
+        }
+        Some(())
+    }
+
+    fn write(&mut self, user: User) -> Option<()> {
+        let id = self.pick_own(user, |world, id| world.item(id).content.is_some())?;
+        let (at, more) = (self.path(id), self.content());
+        self.tell(user, format!("append to {at}"));
+        run(self.sessions[user].append(&at, &mut Bytes::from(more.clone()), &())).unwrap();
+        self.world.item_mut(id).content.as_mut().expect("a file").extend_from_slice(&more);
+        Some(())
+    }
+
+    fn rename(&mut self, user: User) -> Option<()> {
+        let id = self.pick_own(user, |_, _| true)?;
+        let parent = self.world.item(id).parent?;
+        let name = self.dice.name();
+        self.bring(user, id, parent, name)
+    }
+
+    fn relocate(&mut self, user: User) -> Option<()> {
+        let id = self.pick_own(user, |_, _| true)?;
+        let target = self.dice.pick(&self.world.directories(user))?;
+        let name = self.dice.name();
+        self.bring(user, id, target, name)
+    }
+
+    fn bring(&mut self, user: User, id: Id, target: Id, name: &str) -> Option<()> {
+        if self.world.upwards(target).any(|above| above == id) || self.world.child(target, name) == Some(id) {
+            return None;
+        }
+        let (from, to) = (self.path(id), self.path(target).join(name.parse().unwrap()));
+        let if_exists = if self.dice.one_in(2) { IfExists::Replace } else { IfExists::Fail };
+        self.tell(user, format!("mv {from} {to} {if_exists:?}"));
+        let result = run(self.sessions[user].rename(&from, &to, if_exists));
+        let existing = self.world.child(target, name);
+        let is_file = |id: Id| self.world.item(id).content.is_some();
+        if existing.is_some_and(|existing| if_exists != IfExists::Replace || !is_file(existing) || !is_file(id)) {
+            assert!(matches!(result, Err(ClientError::Exists { .. })), "{result:?}");
+            return Some(());
+        }
+        result.unwrap();
+        existing.into_iter().for_each(|existing| self.world.remove(existing));
+        let item = self.world.item_mut(id);
+        (item.parent, item.name) = (Some(target), name.to_owned());
+        Some(())
+    }
+
+    fn delete(&mut self, user: User) -> Option<()> {
+        let id = self.pick_own(user, |_, _| true)?;
+        let at = self.path(id);
+        self.tell(user, format!("rm -r {at}"));
+        run(self.sessions[user].remove(&at, true)).unwrap();
+        self.world.remove(id);
+        Some(())
+    }
+
+    fn share(&mut self, user: User) -> Option<()> {
+        let id = self.pick_own(user, |_, _| true)?;
+        let with = (user + 1 + self.dice.below(USERS.len() - 1)) % USERS.len();
+        let at = self.path(id);
+        self.tell(user, format!("share {at} with {}", USERS[with]));
+        let granted = run(self.sessions[user].share(&at, &[name(USERS[with])])).unwrap();
+        assert_eq!(self.world.item_mut(id).readers.insert(with), !granted.is_empty(), "granted anew");
+        Some(())
+    }
+
+    /// The user's own tree.
+    fn check_own(&self, user: User) {
+        let home = path(&format!("/{}", USERS[user]));
+        assert_eq!(walk(&self.sessions[user], &home, ""), self.world.render(user), "what {} has", USERS[user]);
+    }
+
+    /// What others shared with the user, through the paths under which it is shown.
+    fn check_received(&self, user: User, is_read: impl Fn(User) -> bool) {
+        let session = &self.sessions[user];
+        let show = |share: &ReceivedShare| {
+            let owner = USERS.iter().position(|name| *name == share.path.user().as_str()).expect("one of the three");
+            assert_eq!(share.sharers, [name(USERS[owner])], "{}", share.path);
+            let entry = &share.entry;
+            let content = match is_read(owner) {
+                true => walk_entry(session, &share.path, entry),
+                false => model::outline(entry.name.as_str(), (!entry.is_directory).then_some(entry.size_bytes)),
+            };
+            format!("{}: {content}", USERS[owner])
+        };
+        let expected = |id: Id| {
+            let item = self.world.item(id);
+            let content = match is_read(item.owner) {
+                true => self.world.render(id),
+                false => model::outline(&item.name, item.content.as_ref().map(|content| content.len() as u64)),
+            };
+            format!("{}: {content}", USERS[item.owner])
+        };
+        let mut seen: Vec<String> = run(session.shared_with_me()).unwrap().iter().map(show).collect();
+        let mut expected: Vec<String> = self.world.shared_with(user).into_iter().map(expected).collect();
+        seen.sort();
+        expected.sort();
+        assert_eq!(seen, expected, "what is shared with {}", USERS[user]);
+    }
+
+    /// What the user's own record says of who has what.
+    fn check_granted(&self, user: User) {
+        let home = path(&format!("/{}", USERS[user]));
+        let seen = run(self.sessions[user].shares(&home)).unwrap().into_iter().map(|item| {
+            let readers: BTreeSet<Recipient> = item.shares.readers.into_iter().collect();
+            (item.path, readers)
+        });
+        let mut seen: Vec<(RemotePath, BTreeSet<Recipient>)> = seen.collect();
+        let shared = self.world.items().filter(|(_, item)| item.owner == user && !item.readers.is_empty());
+        let readers = |readers: &BTreeSet<User>| readers.iter().map(|user| name(USERS[*user]).into()).collect();
+        let mut expected: Vec<_> = shared.map(|(id, item)| (self.path(id), readers(&item.readers))).collect();
+        seen.sort();
+        expected.sort();
+        assert_eq!(seen, expected, "the record of what {} shares", USERS[user]);
+    }
+
+    /// A path of somebody else gives nothing that the user may not read, wherever it leads to.
+    fn probe(&mut self, user: User) {
+        let foreign = self.world.items().filter(|(_, item)| item.owner != user && item.content.is_some());
+        let foreign: Vec<Id> = foreign.map(|(id, _)| id).collect();
+        let Some(id) = self.dice.pick(&foreign) else { return };
+        let at = self.path(id);
+        match run(self.sessions[user].read(&at)) {
+            Ok(content) => {
+                // Renamed things are still found under their old names.
+                let holds = |(id, item): (Id, &model::Item)| {
+                    item.content.as_ref() == Some(&content) && self.world.may_read(user, id)
+                };
+                assert!(self.world.items().any(holds), "{} reads {at}", USERS[user]);
+            }
+            Err(ClientError::NotFound { .. } | ClientError::IsADirectory { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A directory with everything in it, as a session sees it; what is hidden is left out.
+fn walk(session: &TestSession, at: &RemotePath, name: &str) -> String {
+    let children = run(session.children(at)).unwrap();
+    let directories = children.directories.iter().filter(|entry| !entry.is_hidden);
+    let directories = directories.map(|entry| walk(session, &at.join(entry.name.clone()), entry.name.as_str()));
+    let files = children.files.iter().filter(|file| !file.entry().is_hidden).map(|file| {
+        let mut content = Vec::new();
+        run(file.download(None, &mut content, &())).unwrap();
+        model::file(file.entry().name.as_str(), &content)
+    });
+    model::directory(name, directories.chain(files).collect())
+}
+
+fn walk_entry(session: &TestSession, at: &RemotePath, entry: &Entry) -> String {
+    match entry.is_directory {
+        true => walk(session, at, entry.name.as_str()),
+        false => model::file(entry.name.as_str(), &run(session.read(at)).unwrap()),
+    }
+}
