@@ -13,7 +13,7 @@
 //! session.write_at  append  truncate                              change parts of a file
 //! session.make_directory  make_directories  rename  copy  remove  arrange
 //! session.follow(&name)   answer(&name, answer)   contacts()   unfollow(&name)   fingerprint(&name)
-//! session.share(&path, &audience)   shares(&path)   shared_with_me()   groups()
+//! session.share(&path, &audience)   share_to_write(&path, &audience)   shares(&path)   shared_with_me()   groups()
 //! session.messages()   write_to_operator(text, reply_to)   dismiss_message(id)
 //! session.space()   change_password(&old, &new, &())              the account
 //! ```
@@ -41,8 +41,9 @@
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
 //! | `download`, `file` | reading files |
 //! | `desk`, `people` | the account's small files about others, and who they are |
-//! | `following`, `sharing`, `receiving`, `mirror` | friends, and what is shared with and by them |
+//! | `following`, `sharing`, `write_sharing`, `receiving`, `mirror` | friends, and what is shared with and by them |
 //! | `groups` | all friends or all followers as one audience |
+//! | `spaces` | writing spaces: new keys and signers for an item |
 //! | `account`, `sign_up`, `first_login` | accounts |
 //! | `messages` | writing with the operator of the node |
 
@@ -79,9 +80,11 @@ mod session;
 mod settings;
 mod sharing;
 mod sign_up;
+mod spaces;
 mod tree;
 mod upload;
 mod view;
+mod write_sharing;
 
 pub use account::{Password, SecondFactor};
 pub use batch::{Batch, BatchCount};

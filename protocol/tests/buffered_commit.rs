@@ -374,6 +374,25 @@ fn deletions_are_sent_alone_and_with_others() {
 }
 
 #[test]
+fn a_carried_writer_appears_together_with_its_parent() {
+    let mut world = World::new(&keys());
+    world.start("writer-1");
+    let [parent, child] = ["writer-1", "writer-2"].map(|label| world.writer(label));
+    let mut buffer = WriteBuffer::default();
+    put(&world, &mut buffer, "writer-1", "a", "1");
+    put(&world, &mut buffer, "writer-2", "b", "2");
+    buffer.carry(&child, &parent);
+    let steps = plan(&world, &buffer);
+    let [Step::Upload(first), Step::Upload(second), Step::SetPointers(commit)] = &steps.steps[..] else {
+        panic!("{:?}", steps.steps.len())
+    };
+    assert!(first.iter().chain(second).all(|upload| upload.writer == parent));
+    assert_eq!(commit.updates.iter().map(|update| &update.writer).collect::<Vec<_>>(), [&parent, &child]);
+    world.carry_out(&steps).unwrap();
+    assert_eq!(world.committed(&child).unwrap().sequence(), Some(1));
+}
+
+#[test]
 fn superseded_blocks_and_moves_stay_at_home() {
     let mut world = World::new(&keys());
     world.start("writer-1");

@@ -3,7 +3,7 @@
 //! Files are encrypted as they are given and published in groups, so that the number of round trips grows with the bytes
 //! and not with the files. When another device wins a race, the whole group is applied again to what it left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::commit::Transaction;
 use super::content::ContentSource;
@@ -15,12 +15,12 @@ use super::path::RemotePath;
 use super::progress::Progress;
 use super::runtime::Runtime;
 use super::seal::{SealedContent, mime_type, read_chunk};
+use super::session::Session;
 use super::upload::{Sealing, UploadOptions, seal_file, split, upload};
 use super::view::View;
 use crate::api::Transport;
 use crate::cryptree::name::FileName;
 use crate::keys::SymmetricKey;
-use crate::merkle::bat::BatId;
 
 /// One thing that is to be there after the next commit.
 enum Edit {
@@ -40,6 +40,10 @@ pub struct BatchCount {
 /// See [`Session::batch`](super::Session::batch). Nothing is certain to be stored before [`Batch::finish`].
 pub struct Batch<'s, T, R> {
     core: &'s Core<T, R>,
+    /// Who takes in the news of other users, if there is an account.
+    session: Option<Session<T, R>>,
+    /// Other users whose news were taken in.
+    looked_around: BTreeSet<FileName>,
     view: View<'s, T, R>,
     transaction: Option<Transaction>,
     edits: Vec<Edit>,
@@ -48,9 +52,17 @@ pub struct Batch<'s, T, R> {
 }
 
 impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
-    pub(crate) fn new(core: &'s Core<T, R>) -> Self {
-        let (transaction, edits) = (None, Vec::new());
-        Batch { core, view: core.view(), transaction, edits, pending_bytes: 0, count: BatchCount::default() }
+    pub(crate) fn new(core: &'s Core<T, R>, session: Option<Session<T, R>>) -> Self {
+        Batch {
+            core,
+            session,
+            looked_around: BTreeSet::new(),
+            view: core.view(),
+            transaction: None,
+            edits: Vec::new(),
+            pending_bytes: 0,
+            count: BatchCount::default(),
+        }
     }
 
     /// Makes a directory, with those above it, unless it is there.
@@ -58,6 +70,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
     /// # Errors
     /// [`ClientError::NotADirectory`] if a file is in the way, with this call or a later one.
     pub async fn make_directory(&mut self, path: &RemotePath) -> Result<(), ClientError> {
+        self.look_around(path).await?;
         self.edits.push(Edit::Directory { path: path.clone(), is_hidden: false });
         self.flush_if_full().await
     }
@@ -73,6 +86,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
         options: &UploadOptions,
         progress: &(impl Progress + ?Sized),
     ) -> Result<(), ClientError> {
+        self.look_around(path).await?;
         let commit_bytes = self.core.network.settings.commit_bytes;
         if source.size().is_none_or(|size| size > commit_bytes) {
             self.flush().await?;
@@ -91,15 +105,20 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
                 _ => Err(ClientError::Exists { path: path.clone() }),
             };
         }
-        if self.transaction.is_none() {
-            self.transaction = Some(Transaction::new(self.core));
-        }
-        let Some(transaction) = &self.transaction else { return Ok(()) };
+        let place = self.nearest(path).await?;
+        let transaction = self.transaction.get_or_insert_default();
         let runtime = &self.core.network.runtime;
-        let home = self.view.home().await?;
-        let signer = home.signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
-        let sealing =
-            Sealing { data_key: SymmetricKey::generate(&mut runtime.rng()), mirror: mirror(self.core), signer };
+        let place = match place.signer {
+            Some(_) => place,
+            // The file itself may have been shared.
+            None => match self.view.resolve(path).await {
+                Err(ClientError::NotFound { .. }) => place,
+                found => found?,
+            },
+        };
+        let signer = self.view.writable(&place, path)?.clone();
+        let (owner, mirror) = (place.cap.owner.clone(), self.view.mirror_in(&place));
+        let sealing = Sealing { owner, data_key: SymmetricKey::generate(&mut runtime.rng()), mirror, signer };
         let announced = source.size();
         let first = read_chunk(source).await?;
         let mime = mime_type(first.content(), path.name().as_str());
@@ -114,15 +133,41 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
         self.flush_if_full().await
     }
 
+    /// Takes in once what the user of a path has shared, if it is somebody else.
+    async fn look_around(&mut self, path: &RemotePath) -> Result<(), ClientError> {
+        let Some(session) = self.session.as_ref().filter(|_| !self.core.is_own(path)) else { return Ok(()) };
+        if self.looked_around.insert(path.user().clone()) {
+            session.look_around(path).await?;
+            if self.edits.is_empty() {
+                self.view = self.core.view();
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the state that this batch starts from has an entry at a path: reason enough not to encrypt and send what
     /// would then be dropped. What counts is what is there when the group is published.
     async fn is_there(&mut self, path: &RemotePath) -> Result<bool, ClientError> {
         let (parent_path, name) = split(path)?;
         match self.view.resolve_directory(&parent_path).await {
+            Ok(parent) if parent.is_way_through() => Ok(self.view.child_at(&parent, &name, path).await?.is_some()),
             Ok(parent) => Ok(self.view.directory(&parent).await?.entry(&name).is_some()),
             // It may be one that this batch is going to make.
             Err(ClientError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The nearest directory above a path that is there; the rest of the way is made by this batch. Its writer sends the
+    /// content, whoever's pointer will lead to it.
+    async fn nearest(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
+        let mut place = path.clone();
+        loop {
+            place = place.parent().ok_or_else(|| ClientError::NotFound { path: path.clone() })?;
+            match self.view.resolve_directory(&place).await {
+                Err(ClientError::NotFound { .. }) if !place.names().is_empty() => {}
+                found => return found,
+            }
         }
     }
 
@@ -157,10 +202,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
         if edits.is_empty() {
             return Ok(());
         }
-        if self.transaction.is_none() {
-            self.transaction = Some(Transaction::new(self.core));
-        }
-        let Some(transaction) = &self.transaction else { return Ok(()) };
+        let transaction = &*self.transaction.get_or_insert_default();
         let _writing = self.core.writing.lock().await;
         let mut attempt = 0;
         loop {
@@ -187,10 +229,6 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
             false => self.count.skipped += 1,
         }
     }
-}
-
-fn mirror<T, R>(core: &Core<T, R>) -> Option<BatId> {
-    core.tree.mirror_bat.as_ref().map(|bat| bat.id().clone())
 }
 
 async fn apply<T: Transport, R: Runtime>(
@@ -237,6 +275,9 @@ async fn look_ahead<T: Transport, R: Runtime>(view: &mut View<'_, T, R>, edits: 
             Err(ClientError::NotFound { .. }) => continue,
             Err(error) => return Err(error),
         };
+        if parent.is_way_through() {
+            continue;
+        }
         let directory = view.directory(&parent).await?;
         let entries = names.iter().filter_map(|name| directory.entry(name));
         let reached = entries.map(|entry| directory.item.child(&entry.cap)).collect::<Result<Vec<_>, _>>()?;
@@ -253,9 +294,20 @@ pub(crate) async fn require_directories<T: Transport, R: Runtime>(
     path: &RemotePath,
     is_hidden: bool,
 ) -> Result<Item, ClientError> {
-    let mut here = RemotePath::home(path.user().clone());
-    let mut item = view.resolve_directory(&here).await?;
-    for name in path.names() {
+    // Of somebody else's tree only what was shared can be seen from above, so the way begins at the lowest that is there.
+    let mut here = match view.core.is_own(path) {
+        true => RemotePath::home(path.user().clone()),
+        false => path.clone(),
+    };
+    let mut item = loop {
+        match view.resolve_directory(&here).await {
+            Err(ClientError::NotFound { .. }) if !here.names().is_empty() => {
+                here = here.parent().ok_or(ClientError::Home)?;
+            }
+            found => break found?,
+        }
+    };
+    for name in &path.names()[here.names().len()..] {
         here = here.join(name.clone());
         let place = Place { parent: &item, name, path: &here };
         item = view.require_directory(&place, is_hidden).await?;

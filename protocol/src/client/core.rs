@@ -12,7 +12,7 @@ use crate::api::Transport;
 use crate::cryptree::capability::AbsoluteCapability;
 use crate::cryptree::name::FileName;
 use crate::keys::Owner;
-use crate::merkle::bat::BatWithId;
+use crate::merkle::bat::{BatId, BatWithId};
 use crate::names::Username;
 
 /// Which tree the handles look at and change. It holds no secret of an account but the way into the tree, so that what
@@ -63,6 +63,17 @@ impl<T: Transport, R: Runtime> Core<T, R> {
     /// Whether a path lies in the tree of this session's own user.
     pub(crate) fn is_own(&self, path: &RemotePath) -> bool {
         path.user().as_str() == self.tree.username.as_str()
+    }
+
+    /// Whether this is the account's own identity.
+    pub(crate) fn is_owner(&self, owner: &Owner) -> bool {
+        self.tree.owner == *owner
+    }
+
+    /// The mirror token that new nodes name where their directory has none: only in the account's own tree, whose
+    /// mirrors hold it.
+    pub(crate) fn mirror_of(&self, owner: &Owner) -> Option<&BatId> {
+        self.tree.mirror_bat.as_ref().filter(|_| self.is_owner(owner)).map(|bat| bat.id())
     }
 
     /// Whether to try again after a failure: after a lost race, and when a block was gone because the state that named

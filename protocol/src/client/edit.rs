@@ -52,13 +52,9 @@ pub(crate) struct Place<'a> {
 }
 
 impl<T: Transport, R: Runtime> View<'_, T, R> {
-    fn account_mirror(&self) -> Option<&BatId> {
-        self.core.tree.mirror_bat.as_ref().map(|bat| bat.id())
-    }
-
     /// The mirror token for nodes in a directory.
     pub(crate) fn mirror_in(&self, directory: &Item) -> Option<BatId> {
-        directory.mirror(self.account_mirror())
+        directory.mirror(self.core.mirror_of(&directory.cap.owner))
     }
 
     /// Puts a changed node in the place of an item's first chunk.
@@ -82,7 +78,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
         path: &RemotePath,
         entry: NamedRelativeCapability,
     ) -> Result<(), ClientError> {
-        self.space(directory, path)?;
+        self.writable(directory, path)?;
         let mirror = self.mirror_in(directory);
         let mut rng = self.core.network.runtime.rng();
         let state = self.directory(directory).await?;
@@ -126,6 +122,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
     /// Makes an empty directory and its entry.
     pub(crate) async fn make_directory(&mut self, place: &Place<'_>, is_hidden: bool) -> Result<Item, ClientError> {
         let Place { parent, name, path } = *place;
+        self.writable(parent, path)?;
         if self.directory(parent).await?.entry(name).is_some() {
             return Err(ClientError::Exists { path: path.clone() });
         }
@@ -158,10 +155,11 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 
     /// The directory of this name, made if it is absent.
     pub(crate) async fn require_directory(&mut self, place: &Place<'_>, is_hidden: bool) -> Result<Item, ClientError> {
-        match self.child(place.parent, place.name).await? {
+        match self.child_at(place.parent, place.name, place.path).await? {
             Some(item) if item.is_directory() => Ok(item),
             Some(_) => Err(ClientError::NotADirectory { path: place.path.clone() }),
             None => {
+                self.writable(place.parent, place.path)?;
                 self.drop_dangling(place).await?;
                 self.make_directory(place, is_hidden).await
             }
@@ -176,7 +174,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
         content: &SealedContent,
         if_exists: IfExists,
     ) -> Result<bool, ClientError> {
-        match self.child(place.parent, place.name).await? {
+        match self.child_at(place.parent, place.name, place.path).await? {
             Some(_) if if_exists == IfExists::Fail => Err(ClientError::Exists { path: place.path.clone() }),
             Some(_) if if_exists == IfExists::Skip => Ok(false),
             Some(existing) if existing.is_directory() => Err(ClientError::IsADirectory { path: place.path.clone() }),
@@ -185,6 +183,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
                 Ok(true)
             }
             None => {
+                self.writable(place.parent, place.path)?;
                 self.drop_dangling(place).await?;
                 let fresh = FileKeys::generate(&mut self.core.network.runtime.rng());
                 let keys = FileKeys { data: content.data_key.clone(), ..fresh };
@@ -287,7 +286,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
             },
             properties,
             parent: existing.parent_block().parent.clone(),
-            mirror: existing.mirror(self.account_mirror()),
+            mirror: existing.mirror(self.core.mirror_of(&existing.cap.owner)),
             signer: existing.base()?.signer.clone(),
         };
         let nodes = layout.nodes(0, &content.chunks, Some(&content.hash_tree()?), &mut rng)?;
@@ -311,7 +310,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 
     /// Removes an entry and nothing below it.
     async fn remove_entry(&mut self, parent: &Item, path: &RemotePath, location: Location) -> Result<(), ClientError> {
-        self.space(parent, path)?;
+        self.writable(parent, path)?;
         let (owner, writer) = (&parent.cap.owner, &parent.cap.writer);
         for chunk in &mut self.directory(parent).await?.chunks {
             chunk.changed |= chunk.children.remove(std::slice::from_ref(&location), owner, writer);
@@ -321,6 +320,8 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 
     /// Removes an item with everything below it, and its entry (`spec/03` §4.6).
     pub(crate) async fn remove(&mut self, place: &Place<'_>, item: &Item) -> Result<(), ClientError> {
+        // Who may change a thing that is shared cannot remove it: its entry is in the owner's space (`spec/05` §5.3).
+        self.writable(place.parent, place.path)?;
         self.remove_entry(place.parent, place.path, item.entry_point().cap.location()).await?;
         // Each with the item above it, whose space may end before.
         let mut pending = vec![(place.parent.cap.clone(), item.clone())];
@@ -362,12 +363,13 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
     /// Gives an item another name in its directory (`spec/03` §4.7).
     pub(crate) async fn rename(&mut self, place: &Place<'_>, item: &Item, name: &FileName) -> Result<(), ClientError> {
         let Place { parent, path, .. } = *place;
+        self.writable(parent, path)?;
         if self.directory(parent).await?.entry(name).is_some() {
             let path = path.parent().map_or_else(|| path.clone(), |parent| parent.join(name.clone()));
             return Err(ClientError::Exists { path });
         }
         self.put_name(item, path, name, None)?;
-        self.space(parent, path)?;
+        self.writable(parent, path)?;
         let location = item.entry_point().cap.location();
         let hints = Hints::of(item.properties());
         let (owner, writer) = (&parent.cap.owner, &parent.cap.writer);
@@ -405,6 +407,8 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 
     /// Moves an item to another directory of the same writing space; its capability stays (`spec/03` §4.8).
     pub(crate) async fn move_item(&mut self, from: &Place<'_>, item: &Item, to: &Place<'_>) -> Result<(), ClientError> {
+        self.writable(from.parent, from.path)?;
+        self.writable(to.parent, to.path)?;
         if self.directory(to.parent).await?.entry(to.name).is_some() {
             return Err(ClientError::Exists { path: to.path.clone() });
         }

@@ -76,6 +76,12 @@ pub enum ClientError {
     /// The home directory can be neither renamed, moved nor removed.
     #[error("the home directory cannot be renamed, moved or removed")]
     Home,
+    /// Only the owner can do this.
+    #[error("this belongs to somebody else")]
+    NotOwner {
+        /// The path.
+        path: RemotePath,
+    },
     /// The session holds no key that may write there.
     #[error("this session may read this but not change it")]
     ReadOnly {
@@ -299,6 +305,7 @@ impl ClientError {
             | E::NotEmpty { .. }
             | E::IntoItself { .. }
             | E::Home
+            | E::NotOwner { .. }
             | E::ReadOnly { .. }
             | E::Range { .. }
             | E::InvalidUsername

@@ -21,7 +21,7 @@ pub(crate) async fn furnish<T: Transport, R: Runtime>(core: &Core<T, R>) -> Resu
     if complete {
         return Ok(());
     }
-    let transaction = Transaction::new(core);
+    let transaction = Transaction::default();
     let result = on_current_state!(core, |view| {
         add_what_is_missing(view).await?;
         view.commit(&transaction).await

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::commit::{Transaction, with_transaction};
+use super::commit::with_transaction;
 use super::core::on_current_state;
 use super::desk::Desk;
 use super::error::ClientError;

@@ -96,6 +96,7 @@ impl OpenUpload {
     ) -> Result<u64, ClientError> {
         let writer = self.sealing.signer.writer();
         on_current_state!(core, |view| {
+            view.note_space(&writer, &self.sealing.owner);
             let mut search = ResumeSearch::new(chunks);
             loop {
                 if let Some(found) = search.first_absent() {
@@ -160,7 +161,7 @@ impl OpenUpload {
         let content = UploadTransaction {
             path: self.path.without_slash(),
             started_ms: millis(runtime.now()),
-            owner: core.tree.owner.clone(),
+            owner: self.sealing.owner.clone(),
             signer: (*self.sealing.signer).clone(),
             first: self.keys.first.clone(),
             stream_secret: self.keys.stream_secret.clone(),
@@ -205,10 +206,11 @@ impl OpenUpload {
         let tree = hash_tree(self.hashes.iter().copied())?;
         let (parent_path, name) = split(&self.path)?;
         let _writing = core.writing.lock().await;
-        on_current_state!(core, |view| {
+        let is_own = core.is_owner(&self.sealing.owner);
+        let stored = on_current_state!(core, |view| {
             let parent = view.resolve_directory(&parent_path).await?;
             let place = Place { parent: &parent, name: &name, path: &self.path };
-            let existing = view.child(&parent, &name).await?;
+            let existing = view.child_at(&parent, &name, &self.path).await?;
             let wanted = existing.is_none() || if_exists == IfExists::Replace;
             if let Some(existing) = existing.as_ref().filter(|_| wanted) {
                 // Somebody put another file there meanwhile.
@@ -227,13 +229,23 @@ impl OpenUpload {
                 let space = view.space(&parent, &self.path)?;
                 labels.take(self.published as usize).for_each(|label| space.remove(label.map_key));
             }
-            view.remove_upload_transaction(&self.path).await?;
-            view.commit(transaction).await?;
-            match wanted || if_exists == IfExists::Skip {
-                true => Ok(wanted),
-                false => Err(ClientError::Exists { path: self.path.clone() }),
+            if is_own {
+                view.remove_upload_transaction(&self.path).await?;
             }
-        })
+            view.commit(transaction).await?;
+            Ok(wanted)
+        })?;
+        if !is_own {
+            // What is in the tree of somebody else cannot change together with our own: the file first.
+            on_current_state!(core, |view| {
+                view.remove_upload_transaction(&self.path).await?;
+                view.commit(transaction).await
+            })?;
+        }
+        match stored || if_exists == IfExists::Skip {
+            true => Ok(stored),
+            false => Err(ClientError::Exists { path: self.path.clone() }),
+        }
     }
 
     /// Writes the hash tree's branches, and the way up as it is now, into the chunks 0, 1024, 2048, ….
@@ -270,7 +282,8 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
         let name = |text: &str| FileName::new(text).map_err(|_| ClientError::Inconsistent("a transaction's name"));
         let directory_name = name(TRANSACTIONS)?;
         let name = name(&file_name(&target.without_slash()))?;
-        let path = RemotePath::home(target.user().clone()).join(directory_name.clone()).join(name.clone());
+        let user = super::desk::part(self.core.tree.username.as_str())?;
+        let path = RemotePath::home(user).join(directory_name.clone()).join(name.clone());
         let home = self.home().await?;
         let directory = self.child(&home, &directory_name).await?;
         Ok((directory.filter(Item::is_directory), path, name))

@@ -23,7 +23,9 @@ use crate::merkle::ownership::{self, OwnershipError, WriterSource};
 use crate::names::{Date, Username};
 use crate::social::friends::{Blocked, PendingSocialState, following};
 use crate::social::keystore::TofuError;
-use crate::social::places::{self, BLOCKED, FROM_FRIENDS, GROUPS, SHARED_WITH, SHARING_READ, SOCIAL_STATE};
+use crate::social::places::{
+    self, BLOCKED, FROM_FRIENDS, GROUPS, SHARED_WITH, SHARING_READ, SHARING_WRITE, SOCIAL_STATE,
+};
 use crate::social::shared_with::{Access, Recipient, SharedWithState};
 use crate::social::{GroupKind, Groups, TofuKeyStore, stream};
 
@@ -227,15 +229,32 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         child: &FileName,
         recipient: &Recipient,
     ) -> Result<bool, ClientError> {
+        self.grant(Access::Read, cap, owner, parent, child, recipient).await
+    }
+
+    /// Grants access, and notes it; false if it was granted before (`spec/05` §5.2, §5.3).
+    pub(crate) async fn grant(
+        &mut self,
+        access: Access,
+        cap: &AbsoluteCapability,
+        owner: &Username,
+        parent: &[FileName],
+        child: &FileName,
+        recipient: &Recipient,
+    ) -> Result<bool, ClientError> {
         let place = format!("{}/{SHARED_WITH}", places::outbound(owner, parent));
         let mut state: SharedWithState =
             self.structure(&place, "the record of what is shared").await?.unwrap_or_default();
-        if state.get(child.as_str()).is_some_and(|shares| shares.readers.contains(recipient)) {
+        if state.get(child.as_str()).is_some_and(|shares| shares.recipients(access).contains(recipient)) {
             return Ok(false);
         }
-        let stream = format!("{}/{SHARING_READ}", places::sharing_directory(recipient));
-        self.append(&stream, &cap.read_only().to_bytes(), false).await?;
-        state.grant(child, Access::Read, [recipient.clone()]);
+        let (stream, cap) = match access {
+            Access::Read => (SHARING_READ, cap.read_only()),
+            Access::Write => (SHARING_WRITE, cap.clone()),
+        };
+        let stream = format!("{}/{stream}", places::sharing_directory(recipient));
+        self.append(&stream, &cap.to_bytes(), false).await?;
+        state.grant(child, access, [recipient.clone()]);
         self.put(&place, &state, false);
         Ok(true)
     }

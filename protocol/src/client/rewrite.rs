@@ -74,7 +74,7 @@ pub(crate) async fn overwrite<T: Transport, R: Runtime>(
     source: &mut impl ContentSource,
     progress: &(impl Progress + ?Sized),
 ) -> Result<(), ClientError> {
-    let transaction = Transaction::new(core);
+    let transaction = Transaction::default();
     let result = overwrite_within(core, &transaction, path, offset, source, progress).await;
     transaction.close(&core.network).await;
     result
@@ -112,7 +112,7 @@ pub(crate) async fn truncate<T: Transport, R: Runtime>(
     path: &RemotePath,
     size_after: u64,
 ) -> Result<(), ClientError> {
-    let transaction = Transaction::new(core);
+    let transaction = Transaction::default();
     let result = truncate_within(core, &transaction, path, size_after).await;
     transaction.close(&core.network).await;
     result
@@ -166,10 +166,11 @@ async fn seal_chunk<T: Transport, R: Runtime>(
     content: Plaintext,
 ) -> Result<SealedChunk, ClientError> {
     let signer = file.item().signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
-    let mirror = file.item().mirror(core.tree.mirror_bat.as_ref().map(|bat| bat.id()));
+    let mirror = file.item().mirror(core.mirror_of(&file.item().cap.owner));
     let (key, mut rng) = (data_key(file)?, core.network.runtime.rng());
     let mut sealed = core.network.runtime.compute(move || seal(content, &key, mirror.as_ref(), &mut rng)).await;
-    transaction.put_fragments(&core.network, &signer, std::mem::take(&mut sealed.fragments)).await?;
+    let fragments = std::mem::take(&mut sealed.fragments);
+    transaction.put_fragments(&core.network, &file.item().cap.owner, &signer, fragments).await?;
     Ok(sealed)
 }
 
@@ -308,7 +309,7 @@ impl Rewrite {
             },
             properties: properties.clone(),
             parent: item.parent_block().parent.clone(),
-            mirror: item.mirror(view.core.tree.mirror_bat.as_ref().map(|bat| bat.id())),
+            mirror: item.mirror(view.core.mirror_of(&item.cap.owner)),
             signer: item.base()?.signer.clone(),
         };
         // The old hash tree is wrong wherever it stands (`spec/03` §3.6).
@@ -346,8 +347,9 @@ async fn write_anew<T: Transport, R: Runtime>(
     let item = file.item();
     let (parent_path, name) = split(path)?;
     let sealing = Sealing {
+        owner: item.cap.owner.clone(),
         data_key: SymmetricKey::generate(&mut core.network.runtime.rng()),
-        mirror: item.mirror(core.tree.mirror_bat.as_ref().map(|bat| bat.id())),
+        mirror: item.mirror(core.mirror_of(&item.cap.owner)),
         signer: item.signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?,
     };
     let sealed = async {
@@ -372,7 +374,7 @@ async fn write_anew<T: Transport, R: Runtime>(
     on_current_state!(core, |view| {
         let parent = view.resolve_directory(&parent_path).await?;
         let place = Place { parent: &parent, name: &name, path };
-        let now = view.child(&parent, &name).await?.ok_or(ClientError::Conflict)?;
+        let now = view.child_at(&parent, &name, path).await?.ok_or(ClientError::Conflict)?;
         if now.cid != item.cid {
             return Err(ClientError::Conflict);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join;
 
 use super::batch::{Batch, require_directories};
-use super::commit::{Transaction, with_transaction};
+use super::commit::with_transaction;
 use super::content::{ContentSink, ContentSource};
 use super::core::{Core, Tree, on_current_state};
 use super::desk::Desk;
@@ -174,6 +174,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// [`ClientError::Exists`], [`ClientError::NotFound`] if there is nothing to make it in.
     pub async fn make_directory(&self, path: &RemotePath) -> Result<(), ClientError> {
         let (parent_path, name) = split(path)?;
+        self.look_around(path).await?;
         let (core, parent_path, name) = (&self.core, &parent_path, &name);
         with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
@@ -189,6 +190,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// [`ClientError::NotADirectory`] if a file is in the way.
     pub async fn make_directories(&self, path: &RemotePath) -> Result<(), ClientError> {
+        self.look_around(path).await?;
         let core = &self.core;
         with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
@@ -210,12 +212,13 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         options: &UploadOptions,
         progress: &(impl Progress + ?Sized),
     ) -> Result<bool, ClientError> {
+        self.look_around(path).await?;
         upload(&self.core, path, source, options, progress).await
     }
 
     /// Starts storing many files and directories together.
     pub fn batch(&self) -> Batch<'_, T, R> {
-        Batch::new(&self.core)
+        Batch::new(&self.core, Some(self.clone()))
     }
 
     /// Delivers a range of a file's content, or all of it, in order. A range touches only the chunks that it is in.
@@ -302,6 +305,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         source: &mut impl ContentSource,
         progress: &(impl Progress + ?Sized),
     ) -> Result<(), ClientError> {
+        self.look_around(path).await?;
         overwrite(&self.core, path, Offset::At(offset), source, progress).await
     }
 
@@ -315,6 +319,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         source: &mut impl ContentSource,
         progress: &(impl Progress + ?Sized),
     ) -> Result<(), ClientError> {
+        self.look_around(path).await?;
         overwrite(&self.core, path, Offset::End, source, progress).await
     }
 
@@ -323,6 +328,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// As [`write_at`](Self::write_at).
     pub async fn truncate(&self, path: &RemotePath, size_bytes: u64) -> Result<(), ClientError> {
+        self.look_around(path).await?;
         truncate(&self.core, path, size_bytes).await
     }
 
@@ -339,15 +345,19 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         }
         let (from_parent, from_name) = split(from)?;
         let (to_parent, to_name) = split(to)?;
+        self.look_around(from).await?;
+        self.look_around(to).await?;
         let core = &self.core;
         let same_space = with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
                 let source_parent = view.resolve_directory(&from_parent).await?;
-                let item = view.child(&source_parent, &from_name).await?;
+                let item = view.child_at(&source_parent, &from_name, from).await?;
                 let item = item.ok_or_else(|| ClientError::NotFound { path: from.clone() })?;
                 let target_parent = view.resolve_directory(&to_parent).await?;
                 let source = Place { parent: &source_parent, name: &from_name, path: from };
                 let target = Place { parent: &target_parent, name: &to_name, path: to };
+                view.writable(&source_parent, from)?;
+                view.writable(&target_parent, to)?;
                 if source_parent.cap.writer != target_parent.cap.writer {
                     return Ok(false);
                 }
@@ -377,11 +387,12 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// [`ClientError::NotFound`], [`ClientError::NotEmpty`], [`ClientError::Home`].
     pub async fn remove(&self, path: &RemotePath, with_children: bool) -> Result<(), ClientError> {
         let (parent_path, name) = split(path)?;
+        self.look_around(path).await?;
         let core = &self.core;
         with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
                 let parent = view.resolve_directory(&parent_path).await?;
-                let item = view.child(&parent, &name).await?;
+                let item = view.child_at(&parent, &name, path).await?;
                 let item = item.ok_or_else(|| ClientError::NotFound { path: path.clone() })?;
                 if item.is_directory() && !with_children && view.directory(&item).await?.entries().next().is_some() {
                     return Err(ClientError::NotEmpty { path: path.clone() });
@@ -411,6 +422,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
             return Err(ClientError::IntoItself { path: to.clone() });
         }
         self.look_around(from).await?;
+        self.look_around(to).await?;
         let source = on_current_state!(&self.core, |view| view.resolve(from).await)?;
         let target = on_current_state!(&self.core, |view| place_of(view, to).await)?;
         if target.1.is_some() && (if_exists == IfExists::Fail || source.is_directory()) {
@@ -483,7 +495,7 @@ async fn make_way<T: Transport, R: Runtime>(
     item: &Item,
     if_exists: IfExists,
 ) -> Result<(), ClientError> {
-    match view.child(target.parent, target.name).await? {
+    match view.child_at(target.parent, target.name, target.path).await? {
         None => Ok(()),
         Some(existing) if if_exists != IfExists::Replace || existing.is_directory() || item.is_directory() => {
             Err(ClientError::Exists { path: target.path.clone() })

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::commit::{Transaction, with_transaction};
+use super::commit::with_transaction;
 use super::core::on_current_state;
 use super::desk::{Desk, part};
 use super::download::OpenFile;
@@ -112,9 +112,15 @@ fn add_directory(directories: &mut Directories, uid: GroupUid, cap: &AbsoluteCap
 }
 
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
-    /// Opens what a capability of somebody else leads to. Only its right to read is used.
+    /// Opens what a capability of somebody else leads to, without the right to write.
     pub(crate) async fn open_shared(&mut self, cap: &AbsoluteCapability) -> Result<Option<Item>, ClientError> {
-        let reached = Reached { cap: cap.read_only(), signer: None };
+        self.open_received(&cap.read_only()).await
+    }
+
+    /// Opens what a capability of somebody else leads to, with all that it allows. Only for what
+    /// [`locate`](Self::locate) has found to be the owner's: a writing space that is somebody's must be his own.
+    pub(crate) async fn open_received(&mut self, cap: &AbsoluteCapability) -> Result<Option<Item>, ClientError> {
+        let reached = Reached { cap: cap.clone(), signer: None };
         let opened = self.view.open_targets(&[reached]).await.map(|mut items| items.pop().flatten());
         lenient(opened)
     }
@@ -284,23 +290,25 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Opens the received item of a name: the name that it had when it was shared, else the one that it has now.
     async fn received_item(&mut self, items: &CapsInDirectory, name: &FileName) -> Result<Option<Item>, ClientError> {
         let named = match items.get(name.as_str()) {
-            Some(element) => self.open_shared(&element.capability).await?,
+            Some(element) => self.open_received(&element.capability).await?,
             None => None,
         };
         if named.is_some() {
             return Ok(named);
         }
         for element in items.iter() {
-            if let Some(item) = self.open_shared(&element.capability).await?.filter(|item| item.name() == name) {
+            if let Some(item) = self.open_received(&element.capability).await?.filter(|item| item.name() == name) {
                 return Ok(Some(item));
             }
         }
         Ok(None)
     }
 
-    /// What a path of somebody else leads to.
+    /// What a path of somebody else leads to. What may be changed counts before what may only be read, wherever on the way
+    /// it was shared (`spec/05` §4.8).
     async fn shared_item(&mut self, path: &RemotePath) -> Result<Option<Item>, ClientError> {
         let (owner, names) = (user_of(path)?, path.names());
+        let mut readable = None;
         for depth in 0..names.len() {
             let items = self.received(&owner, &names[..depth]).await?;
             let mut item = self.received_item(&items, &names[depth]).await?;
@@ -310,11 +318,15 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
                     _ => None,
                 };
             }
-            if item.is_some() {
-                return Ok(item);
+            match item {
+                Some(item) if item.signer.is_some() => return Ok(Some(item)),
+                item => readable = readable.or(item),
             }
         }
-        self.way_through(&owner, names).await
+        match readable {
+            Some(item) => Ok(Some(item)),
+            None => self.way_through(&owner, names).await,
+        }
     }
 
     /// A directory above something shared, seen from there.
@@ -357,7 +369,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         let (owner, names) = (user_of(path)?, path.names());
         let mut found: Vec<(FileName, Item)> = Vec::new();
         for element in self.received(&owner, names).await?.iter() {
-            if let Some(item) = self.open_shared(&element.capability).await? {
+            if let Some(item) = self.open_received(&element.capability).await? {
                 found.push((item.name().clone(), item));
             }
         }
@@ -415,6 +427,24 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 }
 
 impl<T: Transport, R: Runtime> View<'_, T, R> {
+    /// What is at a path, of which `parent` is the directory; none if there is nothing. In a directory of somebody else
+    /// that cannot be changed, something that was shared by itself may be.
+    pub(crate) async fn child_at(
+        &mut self,
+        parent: &Item,
+        name: &FileName,
+        path: &RemotePath,
+    ) -> Result<Option<Item>, ClientError> {
+        if parent.signer.is_some() || self.core.is_own(path) {
+            return self.child(parent, name).await;
+        }
+        match self.resolve_shared(path).await {
+            Ok(item) => Ok(Some(item).filter(|item| !item.is_way_through())),
+            Err(ClientError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What a path of somebody else leads to, by what was shared up to now.
     pub(crate) async fn resolve_shared(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
         let item = Desk::new(self).shared_item(path).await?;
@@ -597,7 +627,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                             element.sharers.iter().filter(|name| !blocked.contains(name)).cloned().collect();
                         let is_group = matches!(&names[..], [shared] if shared.as_str() == SHARED);
                         let Some(friend) = sharers.first().filter(|_| !is_group).cloned() else { continue };
-                        let opened = desk.open_shared(&element.capability).await;
+                        let opened = desk.open_received(&element.capability).await;
                         match desk.set_aside(opened).await? {
                             Ok(Some(item)) => {
                                 let path = directory.join(item.name().clone());

@@ -17,8 +17,8 @@ use super::runtime::Runtime;
 use crate::api::storage::LookUpChunks;
 use crate::api::{ApiError, Call, CallError, Transport};
 use crate::cryptree::chunk::{ChunkLabel, MapKey};
-use crate::encoding::{Cid, Value};
-use crate::keys::{Owner, Writer};
+use crate::encoding::{Cid, ToCbor, Value};
+use crate::keys::{Owner, OwnerProof, Writer};
 use crate::merkle::bat::caps::MAX_CAPS;
 use crate::merkle::bat::{BatWithId, ChunkMirrorCap};
 use crate::merkle::champ::{BlockSource, Champ, ChampError, Change, KeyHashing, Node};
@@ -199,15 +199,24 @@ pub(crate) async fn apply<T: Transport, R: Runtime>(
     Ok((Some(root), nodes))
 }
 
-/// The owned keys of a writer without some of them, and the blocks that are new.
-pub(crate) async fn disown<T: Transport, R: Runtime>(
+/// The owned keys of a writer with some more and without others, and the blocks that are new.
+pub(crate) async fn own<T: Transport, R: Runtime>(
     network: &Network<T, R>,
     owner: &Owner,
     owned: Option<&Cid>,
-    writers: &[Writer],
+    added: &[OwnerProof],
+    removed: &[Writer],
 ) -> Result<(Option<Cid>, Vec<(Cid, Bytes)>), ClientError> {
-    let changes: Vec<Change> = writers.iter().map(|writer| Change::discard(owned_key(writer))).collect();
-    let (root, blocks) = change(network, owner, owned, &changes).await?;
+    let mut blocks = Vec::new();
+    let mut changes: Vec<Change> = removed.iter().map(|writer| Change::discard(owned_key(writer))).collect();
+    for proof in added {
+        let block = Bytes::from(proof.to_bytes());
+        let cid = Cid::of_cbor(&block);
+        changes.push(Change::put(owned_key(&Writer::new(proof.owned.clone())), None, Value::Link(cid.clone())));
+        blocks.push((cid, block));
+    }
+    let (root, nodes) = change(network, owner, owned, &changes).await?;
+    blocks.extend(nodes);
     Ok((Some(root), blocks))
 }
 

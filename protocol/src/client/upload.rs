@@ -28,7 +28,7 @@ use crate::cryptree::chunk::{CHUNK_SIZE, chunk_count};
 use crate::cryptree::fragments::Plaintext;
 use crate::cryptree::name::FileName;
 use crate::cryptree::properties::{Thumbnail, Timestamp};
-use crate::keys::SymmetricKey;
+use crate::keys::{Owner, SymmetricKey};
 use crate::merkle::bat::BatId;
 
 /// Chunks of fewer plain bytes are not sent at once but with the commit, where small blocks share calls.
@@ -68,6 +68,7 @@ impl UploadOptions {
 /// What encrypting and sending the chunks of one file takes.
 #[derive(Clone)]
 pub(crate) struct Sealing {
+    pub owner: Owner,
     pub data_key: SymmetricKey,
     pub mirror: Option<BatId>,
     pub signer: Signer,
@@ -102,13 +103,13 @@ async fn seal_and_send<T: Transport, R: Runtime>(
     sealing: Sealing,
     content: Plaintext,
 ) -> Result<SealedChunk, ClientError> {
-    let Sealing { data_key, mirror, signer } = sealing;
+    let Sealing { owner, data_key, mirror, signer } = sealing;
     let mut rng = core.network.runtime.rng();
     let work = move || seal(content, &data_key, mirror.as_ref(), &mut rng);
     let mut sealed = core.network.runtime.compute(work).await;
     if sealed.len >= SEND_AT_ONCE {
         let fragments = std::mem::take(&mut sealed.fragments);
-        transaction.put_fragments(&core.network, &signer, fragments).await?;
+        transaction.put_fragments(&core.network, &owner, &signer, fragments).await?;
     }
     Ok(sealed)
 }
@@ -172,7 +173,7 @@ pub(crate) async fn upload<T: Transport, R: Runtime>(
     options: &UploadOptions,
     progress: &(impl Progress + ?Sized),
 ) -> Result<bool, ClientError> {
-    let transaction = Transaction::new(core);
+    let transaction = Transaction::default();
     let result = upload_within(core, &transaction, path, source, options, progress).await;
     transaction.close(&core.network).await;
     result
@@ -191,7 +192,7 @@ async fn upload_within<T: Transport, R: Runtime>(
     let find = async {
         on_current_state!(core, |view| {
             let parent = view.resolve_directory(&parent_path).await?;
-            let existing = view.child(&parent, &name).await?;
+            let existing = view.child_at(&parent, &name, path).await?;
             Ok((parent, existing))
         })
     };
@@ -202,10 +203,10 @@ async fn upload_within<T: Transport, R: Runtime>(
     }
     let target = existing.as_ref().unwrap_or(&parent);
     let signer = target.signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
-    let account_mirror = core.tree.mirror_bat.as_ref().map(|bat| bat.id());
     let runtime = &core.network.runtime;
-    let sealing =
-        Sealing { data_key: SymmetricKey::generate(&mut runtime.rng()), mirror: target.mirror(account_mirror), signer };
+    let owner = target.cap.owner.clone();
+    let mirror = target.mirror(core.mirror_of(&owner));
+    let sealing = Sealing { owner, data_key: SymmetricKey::generate(&mut runtime.rng()), mirror, signer };
     let mime = mime_type(first.content(), name.as_str());
     if let Some(size) = announced.filter(|size| existing.is_none() && *size > core.network.settings.commit_bytes) {
         let meta = options.meta(size, mime, runtime.now());
@@ -286,6 +287,6 @@ pub(crate) async fn place_of<T: Transport, R: Runtime>(
 ) -> Result<(Item, Option<Item>), ClientError> {
     let (parent_path, name) = split(path)?;
     let parent = view.resolve_directory(&parent_path).await?;
-    let item = view.child(&parent, &name).await?;
+    let item = view.child_at(&parent, &name, path).await?;
     Ok((parent, item))
 }

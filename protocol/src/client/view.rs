@@ -25,7 +25,7 @@ use crate::cryptree::fragments::{Fragment, FragmentBlock, NodeData};
 use crate::cryptree::name::FileName;
 use crate::cryptree::node::{BaseBlock, CryptreeNode};
 use crate::encoding::{Cid, FromCbor, Value};
-use crate::keys::{Owner, SymmetricKey, Writer};
+use crate::keys::{Owner, OwnerProof, SymmetricKey, Writer};
 
 /// How many link nodes may follow each other before a cycle is assumed.
 const MAX_LINKS: usize = 8;
@@ -40,10 +40,14 @@ pub(crate) struct Space {
     pub changes: BTreeMap<MapKey, Option<(Cid, Bytes)>>,
     /// Fragments that the changed nodes refer to and that were not sent yet.
     pub fragments: Vec<FragmentBlock>,
+    /// Proofs of writers that this one owns from now on.
+    pub owned: Vec<OwnerProof>,
     /// Writers that this one owns no longer.
     pub disowned: Vec<Writer>,
     /// Whether the space ends: its pointer becomes empty.
     pub ended: bool,
+    /// The space around it, if it comes into being with these changes.
+    pub begins_in: Option<Writer>,
 }
 
 /// A directory with all its entries.
@@ -101,9 +105,14 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
 
     /// Remembers whose a writing space is before it is first read.
     pub(crate) fn note_owner(&mut self, cap: &AbsoluteCapability) {
+        self.note_space(&cap.writer, &cap.owner);
+    }
+
+    /// As [`View::note_owner`].
+    pub(crate) fn note_space(&mut self, writer: &Writer, owner: &Owner) {
         let tree = &self.core.tree;
-        if cap.owner != tree.owner && cap.writer != tree.root.writer && !self.versions.contains_key(&cap.writer) {
-            self.owners.insert(cap.writer.clone(), cap.owner.clone());
+        if *owner != tree.owner && *writer != tree.root.writer && !self.versions.contains_key(writer) {
+            self.owners.insert(writer.clone(), owner.clone());
         }
     }
 
@@ -223,6 +232,15 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
         Ok(item)
     }
 
+    /// The directory that a path in the account's own tree leads to.
+    pub(crate) async fn resolve_own_directory(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
+        let item = self.resolve_own(path).await?;
+        match item.is_directory() {
+            true => Ok(item),
+            false => Err(ClientError::NotADirectory { path: path.clone() }),
+        }
+    }
+
     /// The directory that a path leads to.
     pub(crate) async fn resolve_directory(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
         let item = self.resolve(path).await?;
@@ -301,14 +319,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
         key: &SymmetricKey,
     ) -> Result<Value, ClientError> {
         let core = self.core;
-        let fetch = |fragment: &Fragment| {
-            let fragment = fragment.clone();
-            async move { core.network.block(owner, &fragment.cid, fragment.bat.as_ref()).await }
-        };
-        let blocks: Vec<Bytes> = stream::iter(data.fragments().iter().map(fetch))
-            .buffered(core.network.settings.calls_in_flight)
-            .try_collect()
-            .await?;
+        let blocks = self.fragments(owner, data).await?;
         let (data, key) = (data.clone(), key.clone());
         let opened = if blocks.is_empty() {
             data.open(&key, &blocks)
@@ -318,10 +329,34 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
         opened.map_err(data_error("the content of a node"))
     }
 
+    /// The fragments of a node, those that were not sent yet included.
+    pub(crate) async fn fragments(&self, owner: &Owner, data: &NodeData) -> Result<Vec<Bytes>, ClientError> {
+        let core = self.core;
+        let unsent: HashMap<&Cid, &FragmentBlock> =
+            self.spaces.values().flat_map(|space| &space.fragments).map(|block| (block.cid(), block)).collect();
+        let fetch = |fragment: &Fragment| {
+            let fragment = fragment.clone();
+            let unsent = unsent.get(&fragment.cid).map(|block| block.to_block());
+            async move {
+                match unsent {
+                    Some(block) => Ok(block),
+                    None => core.network.block(owner, &fragment.cid, fragment.bat.as_ref()).await,
+                }
+            }
+        };
+        let fetches: Vec<_> = data.fragments().iter().map(fetch).collect();
+        stream::iter(fetches).buffered(core.network.settings.calls_in_flight.max(1)).try_collect().await
+    }
+
+    /// Refuses an item that this session may not change.
+    pub(crate) fn writable<'i>(&self, item: &'i Item, path: &RemotePath) -> Result<&'i Signer, ClientError> {
+        item.signer.as_ref().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })
+    }
+
     /// The changes of the space that an item lies in, if this session may change it.
     pub(crate) fn space(&mut self, item: &Item, path: &RemotePath) -> Result<&mut Space, ClientError> {
-        let signer = item.signer.as_ref().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
-        Ok(self.space_of(signer))
+        let signer = self.writable(item, path)?.clone();
+        Ok(self.space_of(&signer))
     }
 
     /// The changes of a signer's space.
@@ -330,8 +365,10 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
             signer: signer.clone(),
             changes: BTreeMap::new(),
             fragments: Vec::new(),
+            owned: Vec::new(),
             disowned: Vec::new(),
             ended: false,
+            begins_in: None,
         })
     }
 }

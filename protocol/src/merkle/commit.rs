@@ -20,7 +20,7 @@ pub use conflict::{MergeError, Merged, Reaction, merge, react};
 /// Bytes of buffered blocks at which a client commits before its operation is over.
 pub const FULL_BYTES: usize = 20 << 20;
 
-/// Most raw blocks in one upload.
+/// Most raw blocks in one upload, unless a buffer says otherwise.
 pub const MAX_RAW_BATCH: usize = 50;
 
 /// Most cbor blocks in one upload.
@@ -73,15 +73,28 @@ struct Move {
 }
 
 /// Blocks and pointer moves that wait to be committed together.
-#[derive(Default)]
 pub struct WriteBuffer {
     blocks: HashMap<Cid, Buffered>,
     /// In the order of first appearance: a parent comes before the writers that it authorises.
     moves: Vec<Move>,
+    /// Who sends the blocks of new writers.
+    carriers: HashMap<Writer, Writer>,
+    raw_batch: usize,
     bytes: usize,
 }
 
+impl Default for WriteBuffer {
+    fn default() -> Self {
+        WriteBuffer::with_raw_batch(MAX_RAW_BATCH)
+    }
+}
+
 impl WriteBuffer {
+    /// A buffer that puts up to `raw_batch` raw blocks into one upload.
+    pub fn with_raw_batch(raw_batch: usize) -> Self {
+        WriteBuffer { blocks: HashMap::new(), moves: Vec::new(), carriers: HashMap::new(), raw_batch, bytes: 0 }
+    }
+
     /// Keeps a block until the commit.
     pub fn put(&mut self, cid: Cid, block: Bytes) {
         self.insert(cid, Buffered { block, signed: None });
@@ -150,6 +163,13 @@ impl WriteBuffer {
         }
     }
 
+    /// Lets a writer that the server knows send the blocks of a new one. The server takes blocks of new writers only after
+    /// the pointer of their parent has moved (`spec/02` §2.5), but asks nowhere by whom a block was sent that a pointer
+    /// leads to (§2.4, §3.3). So all pointers can move at once, and nobody ever sees a parent without its child.
+    pub fn carry(&mut self, new: &Writer, by: &Writer) {
+        self.carriers.insert(new.clone(), by.clone());
+    }
+
     /// What to send. `signer` gives each writer's key. Blocks that no target reaches are left out.
     ///
     /// The buffer stays as it is, so that it can be read while the plan is carried out; drop it afterwards, also on
@@ -158,15 +178,19 @@ impl WriteBuffer {
         // A writer that went back to where it was has nothing to publish.
         let committed = |moved: &Move| moved.committed.as_ref().and_then(PointerUpdate::updated).cloned();
         let moves: Vec<&Move> = self.moves.iter().filter(|moved| committed(moved) != moved.target).collect();
-        // The server learns of a new writer by its parent's pointer, so that must be in place before the first block.
-        let one_by_one = moves.iter().any(|moved| committed(moved).is_none());
+        // The server learns of a new writer by its parent's pointer, so that must be in place before the first block,
+        // unless somebody else sends its blocks.
+        let is_alone = |moved: &&Move| committed(moved).is_none() && !self.carriers.contains_key(&moved.writer);
+        let one_by_one = moves.iter().any(is_alone);
         let mut plan = CommitPlan { steps: Vec::new() };
         let mut sent = HashSet::new();
         let mut updates = Vec::new();
         for moved in moves {
-            let key = signer(&moved.writer).ok_or_else(|| CommitError::NoSigner(moved.writer.clone()))?;
+            let key_of = |writer: &Writer| signer(writer).ok_or_else(|| CommitError::NoSigner(writer.clone()));
+            let key = key_of(&moved.writer)?;
             let reached = moved.target.as_ref().map(|target| self.reach(target, &mut sent)).transpose()?;
-            let batches = self.batches(&moved.writer, key, reached.unwrap_or_default())?;
+            let sender = self.carriers.get(&moved.writer).unwrap_or(&moved.writer);
+            let batches = self.batches(sender, key_of(sender)?, reached.unwrap_or_default())?;
             if !batches.is_empty() {
                 plan.steps.push(Step::Upload(batches));
             }
@@ -222,7 +246,8 @@ impl WriteBuffer {
             let Some(buffered) = self.blocks.get(&cid) else { continue };
             let signature = match &buffered.signed {
                 Some((by, signature)) if by == writer => signature.clone(),
-                _ => block::sign(key, &buffered.block).into(),
+                // A writer signs the hash of the block, which its address holds (`spec/02` §2.2).
+                _ => key.sign_attached(cid.hash().digest()).into(),
             };
             let kind = match cid.codec() {
                 Codec::Raw if buffered.block.len() >= SMALL_BLOCK => 0,
@@ -236,8 +261,8 @@ impl WriteBuffer {
             let writer = writer.clone();
             move |blocks| split(blocks, max_count, max_bytes, &writer, codec)
         };
-        let mut uploads = upload(Codec::Raw, MAX_RAW_BATCH, MAX_BLOCK)(large);
-        uploads.extend(upload(Codec::Raw, MAX_RAW_BATCH, MAX_BLOCK)(small));
+        let mut uploads = upload(Codec::Raw, self.raw_batch, MAX_BLOCK)(large);
+        uploads.extend(upload(Codec::Raw, self.raw_batch, MAX_BLOCK)(small));
         uploads.extend(upload(Codec::DagCbor, MAX_CBOR_BATCH, MAX_CBOR_BATCH_BYTES)(cbor));
         Ok(uploads)
     }

@@ -1,0 +1,145 @@
+//! Sharing to write with a whole node: writing spaces, what their writers can do, and what happens when several write at
+//! once.
+
+#[path = "../../protocol/tests/client_support/runtime.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+mod client_runtime;
+mod support;
+#[path = "support/wire.rs"]
+mod wire;
+
+use pyrgos_protocol::api::Call;
+use pyrgos_protocol::api::mutable::SetPointers;
+use pyrgos_protocol::client::{ClientError, IfExists, UploadOptions};
+use support::{path, run};
+use wire::*;
+
+fn replace(session: &TestSession<'_>, at: &str, content: &[u8]) -> Result<bool, ClientError> {
+    let options = UploadOptions { if_exists: IfExists::Replace, ..UploadOptions::default() };
+    run(session.upload(&path(at), &mut bytes::Bytes::copy_from_slice(content), &options, &()))
+}
+
+fn names(session: &TestSession<'_>, at: &str) -> Vec<String> {
+    run(session.list(&path(at))).unwrap().into_iter().map(|entry| entry.name.as_str().to_owned()).collect()
+}
+
+#[test]
+fn a_folder_shared_to_write_is_changed_by_both() {
+    let node = start();
+    let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));
+    befriend(&bob, &alice);
+    befriend(&carol, &alice);
+    run(alice.make_directories(&path("/alice/docs/folder/inner"))).unwrap();
+    put(&alice, "/alice/docs/folder/a.txt", b"of alice");
+    put(&alice, "/alice/docs/folder/inner/b.txt", b"inner");
+    put(&alice, "/alice/docs/beside.txt", b"beside");
+    // Somebody reads it already, and keeps reading it.
+    run(alice.share(&path("/alice/docs/folder"), &[name("carol")])).unwrap();
+    run(alice.share(&path("/alice/docs/folder/inner/b.txt"), &[name("carol")])).unwrap();
+    assert_eq!(read(&carol, "/alice/docs/folder/a.txt"), b"of alice");
+
+    // One commit moves the folder into a space of its own.
+    let moves = std::sync::Arc::new(std::sync::Mutex::new(0));
+    let count = moves.clone();
+    alice.transport().step_in(move |request| {
+        *count.lock().unwrap() += usize::from(request.path == SetPointers::PATH);
+        None
+    });
+    let folder = path("/alice/docs/folder");
+    assert_eq!(run(alice.share_to_write(&folder, &[name("bob")])).unwrap(), [name("bob").into()]);
+    assert_eq!(*moves.lock().unwrap(), 1);
+    alice.transport().free();
+    assert!(run(alice.share_to_write(&folder, &[name("bob")])).unwrap().is_empty());
+    assert_eq!(read(&alice, "/alice/docs/folder/inner/b.txt"), b"inner");
+    assert_eq!(read(&carol, "/alice/docs/folder/a.txt"), b"of alice");
+    assert_eq!(read(&carol, "/alice/docs/folder/inner/b.txt"), b"inner");
+
+    // Bob does everything in it.
+    assert!(run(bob.stat(&folder)).unwrap().is_writable);
+    put(&bob, "/alice/docs/folder/c.txt", b"of bob");
+    assert!(replace(&bob, "/alice/docs/folder/a.txt", b"changed by bob").unwrap());
+    run(bob.make_directories(&path("/alice/docs/folder/new/deep"))).unwrap();
+    put(&bob, "/alice/docs/folder/new/deep/large", &vec![7; 6 << 20]);
+    run(bob.rename(&path("/alice/docs/folder/inner/b.txt"), &path("/alice/docs/folder/b2.txt"), IfExists::Fail))
+        .unwrap();
+    run(bob.append(&path("/alice/docs/folder/b2.txt"), &mut bytes::Bytes::from_static(b" and more"), &())).unwrap();
+    run(bob.copy(&path("/alice/docs/folder/c.txt"), &path("/bob/mine.txt"), IfExists::Fail, &())).unwrap();
+    run(bob.copy(&path("/bob/mine.txt"), &path("/alice/docs/folder/back.txt"), IfExists::Fail, &())).unwrap();
+    run(bob.remove(&path("/alice/docs/folder/inner"), true)).unwrap();
+    for session in [&alice, &bob, &carol] {
+        assert_eq!(names(session, "/alice/docs/folder"), ["a.txt", "b2.txt", "back.txt", "c.txt", "new"]);
+        assert_eq!(read(session, "/alice/docs/folder/a.txt"), b"changed by bob");
+        assert_eq!(read(session, "/alice/docs/folder/b2.txt"), b"inner and more");
+        assert_eq!(read(session, "/alice/docs/folder/new/deep/large").len(), 6 << 20);
+        assert_eq!(read(session, "/alice/docs/folder/back.txt"), b"of bob");
+    }
+    put(&alice, "/alice/docs/folder/d.txt", b"alice again");
+    assert_eq!(read(&bob, "/alice/docs/folder/d.txt"), b"alice again");
+
+    // The thing itself is the owner's, and what is beside it nobody else's.
+    let refused = run(bob.remove(&folder, true));
+    assert!(matches!(refused, Err(ClientError::ReadOnly { .. })), "{refused:?}");
+    let refused = run(bob.rename(&folder, &path("/alice/docs/mine"), IfExists::Fail));
+    assert!(matches!(refused, Err(ClientError::ReadOnly { .. })), "{refused:?}");
+    let refused = replace(&bob, "/alice/docs/x.txt", b"x");
+    assert!(matches!(refused, Err(ClientError::ReadOnly { .. })), "{refused:?}");
+    let refused = replace(&carol, "/alice/docs/folder/a.txt", b"x");
+    assert!(matches!(refused, Err(ClientError::ReadOnly { .. })), "{refused:?}");
+    let refused = run(carol.remove(&path("/alice/docs/folder/a.txt"), false));
+    assert!(matches!(refused, Err(ClientError::ReadOnly { .. })), "{refused:?}");
+    let refused = run(bob.share_to_write(&folder, &[name("alice")]));
+    assert!(matches!(refused, Err(ClientError::NotOwner { .. })), "{refused:?}");
+    // The owner renames it, and everybody still finds it by the new name.
+    run(alice.rename(&folder, &path("/alice/docs/renamed"), IfExists::Fail)).unwrap();
+    put(&bob, "/alice/docs/renamed/e.txt", b"e");
+    assert_eq!(read(&carol, "/alice/docs/renamed/e.txt"), b"e");
+}
+
+#[test]
+fn a_file_and_nested_spaces_are_shared_to_write() {
+    let node = start();
+    let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));
+    befriend(&bob, &alice);
+    befriend(&carol, &alice);
+    run(alice.make_directories(&path("/alice/outer/inner"))).unwrap();
+    put(&alice, "/alice/outer/inner/f", b"1");
+    put(&alice, "/alice/note.txt", b"note");
+    // A file alone.
+    run(alice.share_to_write(&path("/alice/note.txt"), &[name("bob")])).unwrap();
+    assert!(replace(&bob, "/alice/note.txt", b"note of bob").unwrap());
+    assert_eq!(read(&alice, "/alice/note.txt"), b"note of bob");
+    let mut batch = bob.batch();
+    let options = UploadOptions { if_exists: IfExists::Replace, ..UploadOptions::default() };
+    run(batch.put(&path("/alice/note.txt"), &mut bytes::Bytes::from_static(b"batched"), &options, &())).unwrap();
+    run(batch.finish()).unwrap();
+    assert_eq!(read(&alice, "/alice/note.txt"), b"batched");
+    // The inner one first, then the one around it: the inner one gets a new space, owned by the outer one.
+    run(alice.share_to_write(&path("/alice/outer/inner"), &[name("bob")])).unwrap();
+    assert!(replace(&bob, "/alice/outer/inner/f", b"2").unwrap());
+    run(alice.share(&path("/alice/outer"), &[name("bob")])).unwrap();
+    run(alice.share_to_write(&path("/alice/outer"), &[name("carol")])).unwrap();
+    assert!(replace(&bob, "/alice/outer/inner/f", b"3").unwrap());
+    assert!(replace(&carol, "/alice/outer/inner/f", b"4").unwrap());
+    put(&carol, "/alice/outer/g", b"g");
+    // Bob reads the outer one and writes the inner one.
+    assert_eq!(read(&bob, "/alice/outer/g"), b"g");
+    assert!(matches!(replace(&bob, "/alice/outer/g", b"x"), Err(ClientError::ReadOnly { .. })));
+    put(&bob, "/alice/outer/inner/h", b"h");
+    for session in [&alice, &bob, &carol] {
+        assert_eq!(read(session, "/alice/outer/inner/f"), b"4");
+        assert_eq!(names(session, "/alice/outer/inner"), ["f", "h"]);
+    }
+    // What lies inside a space gets one of its own, owned by that.
+    run(alice.make_directory(&path("/alice/outer/third"))).unwrap();
+    run(alice.share_to_write(&path("/alice/outer/third"), &[name("bob")])).unwrap();
+    put(&bob, "/alice/outer/third/i", b"i");
+    assert_eq!(read(&carol, "/alice/outer/third/i"), b"i");
+    let shares = run(alice.shares(&path("/alice"))).unwrap();
+    let writers: Vec<_> = shares.iter().map(|item| (item.path.to_string(), item.shares.writers.len())).collect();
+    let expected = [("/alice/note.txt", 1), ("/alice/outer", 1), ("/alice/outer/inner", 1), ("/alice/outer/third", 1)];
+    assert_eq!(writers, expected.map(|(path, count)| (path.to_owned(), count)));
+    // Deleting ends all spaces at once.
+    run(alice.remove(&path("/alice/outer"), true)).unwrap();
+    assert!(matches!(run(bob.read(&path("/alice/outer/inner/f"))), Err(ClientError::NotFound { .. })));
+    assert!(run(bob.shared_with_me()).unwrap().iter().all(|share| share.path.to_string() == "/alice/note.txt"));
+}
