@@ -8,7 +8,7 @@ pub mod client_runtime;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use bytes::Bytes;
-pub use client_runtime::{Seeded, Stream, now, runtime};
+pub use client_runtime::{Seeded, now, runtime};
 use futures_util::FutureExt;
 use pyrgos::config::{Settings as NodeSettings, SignupPolicy};
 use pyrgos::daemon;

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use model::{Id, User, World};
-use people::{Friends, Stream, TestSession, USERS, name, path, run, runtime};
+use people::client_runtime::Stream;
+use people::{Friends, TestSession, USERS, name, path, run, runtime};
 use pyrgos::service::Service;
 use pyrgos_protocol::client::{ClientError, Entry, IfExists, ReceivedShare, RemotePath};
 use pyrgos_protocol::social::shared_with::Recipient;
