@@ -68,7 +68,7 @@ fn lenient<O>(result: Result<Option<O>, ClientError>) -> Result<Option<O>, Clien
     }
 }
 
-fn user_of(path: &RemotePath) -> Result<Username, ClientError> {
+pub(crate) fn user_of(path: &RemotePath) -> Result<Username, ClientError> {
     Username::existing(path.user().as_str()).map_err(|_| ClientError::NotFound { path: path.clone() })
 }
 
@@ -564,29 +564,9 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         let core = self.shared_core();
         let mut items = on_current_state!(core, |view| {
             view.resolve(path).await?;
-            let mut desk = Desk::new(view);
-            let mut items = Vec::new();
-            if let (Some(parent), Some(name)) = (path.parent(), path.names().last()) {
-                let record = format!("{}/{SHARED_WITH}", places::outbound(&user_of(path)?, parent.names()));
-                let state: Option<SharedWithState> = desk.structure(&record, "the record of what is shared").await?;
-                let shares = state.as_ref().and_then(|state| state.get(name.as_str()));
-                items.extend(shares.map(|shares| SharedItem { path: path.clone(), shares: shares.clone() }));
-            }
-            let mut pending = vec![path.clone()];
-            while let Some(directory) = pending.pop() {
-                let place = places::outbound(&user_of(path)?, directory.names());
-                let record = format!("{place}/{SHARED_WITH}");
-                let state: Option<SharedWithState> = desk.structure(&record, "the record of what is shared").await?;
-                let state = state.unwrap_or_default();
-                items.extend(
-                    state.iter().map(|(name, shares)| SharedItem {
-                        path: directory.join(name.clone()),
-                        shares: shares.clone(),
-                    }),
-                );
-                let below = desk.names(&place).await?.into_iter().filter(|name| name.as_str() != SHARED_WITH);
-                pending.extend(below.map(|name| directory.join(name)));
-            }
+            let recorded = Desk::new(view).recorded(path).await?;
+            let mut items: Vec<SharedItem> =
+                recorded.into_iter().map(|(path, shares)| SharedItem { path, shares }).collect();
             // The directories of groups are not what the user shared.
             let shared = RemotePath::home(path.user().clone()).join(part(SHARED)?);
             items.retain(|item| !item.path.starts_with(&shared));

@@ -18,6 +18,7 @@ use super::view::View;
 use crate::api::Transport;
 use crate::cryptree::chunk::ChunkLabel;
 use crate::cryptree::fragments::NodeData;
+use crate::cryptree::name::EntryName;
 use crate::cryptree::node::CryptreeNode;
 use crate::cryptree::rotation::{self, NodeSource, Plan, RotatedItem, RotationError, StoredNode, Target};
 use crate::keys::{Owner, OwnerProof, Writer};
@@ -53,6 +54,9 @@ impl<T: Transport, R: Runtime> NodeSource for Nodes<'_, '_, T, R> {
 pub(crate) struct Rotated {
     /// The items that have new capabilities, the rotated one first.
     pub items: Vec<RotatedItem>,
+    /// Paths below the rotated item that are not there any more: they led to nothing, or into a space that ends with the
+    /// one around it and whose key somebody else hides.
+    pub dropped: Vec<Vec<EntryName>>,
 }
 
 impl<T: Transport, R: Runtime> View<'_, T, R> {
@@ -123,7 +127,11 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
                 self.space_of(&signer_of(&retired.owner)?).disowned.push(retired.writer.clone());
             }
         }
-        Ok(Rotated { items: plan.items })
+        let mut dropped = plan.dropped;
+        if !plan.retired.is_empty() {
+            dropped.extend(plan.kept.into_iter().map(|(path, _)| path));
+        }
+        Ok(Rotated { items: plan.items, dropped })
     }
 }
 

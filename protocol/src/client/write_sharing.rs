@@ -11,7 +11,7 @@ use super::groups::Audience;
 use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::session::Session;
-use super::sharing::parent_of;
+use super::sharing::{parent_of, user_of};
 use super::spaces::Rotated;
 use super::upload::split;
 use super::view::View;
@@ -62,12 +62,14 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// What the record says of a path and of everything below it.
     pub(crate) async fn recorded(&mut self, path: &RemotePath) -> Result<Vec<(RemotePath, Shares)>, ClientError> {
         const WHAT: &str = "the record of what is shared";
-        let (owner, parent, name) = parent_of(path)?;
         let mut found = Vec::new();
-        let record = format!("{}/{SHARED_WITH}", places::outbound(&owner, parent));
-        let state: Option<SharedWithState> = self.structure(&record, WHAT).await?;
-        let shares = state.as_ref().and_then(|state| state.get(name.as_str()));
-        found.extend(shares.map(|shares| (path.clone(), shares.clone())));
+        let owner = user_of(path)?;
+        if let (Some(parent), Some(name)) = (path.parent(), path.names().last()) {
+            let record = format!("{}/{SHARED_WITH}", places::outbound(&owner, parent.names()));
+            let state: Option<SharedWithState> = self.structure(&record, WHAT).await?;
+            let shares = state.as_ref().and_then(|state| state.get(name.as_str()));
+            found.extend(shares.map(|shares| (path.clone(), shares.clone())));
+        }
         let mut pending = vec![path.clone()];
         while let Some(directory) = pending.pop() {
             let place = places::outbound(&owner, directory.names());
