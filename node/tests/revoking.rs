@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use pyrgos_protocol::api::mutable::SetPointers;
 use pyrgos_protocol::api::{Call, TransportError};
-use pyrgos_protocol::client::{ClientError, IfExists, Revoked, Taken, UploadOptions};
+use pyrgos_protocol::client::{Audience, ClientError, IfExists, Revoked, Taken, UploadOptions};
 use pyrgos_protocol::cryptree::AbsoluteCapability;
 use pyrgos_protocol::cryptree::directory::ChildList;
 use pyrgos_protocol::cryptree::fragments::NodeData;
@@ -33,7 +33,7 @@ fn replace(session: &TestSession<'_>, at: &str, content: &[u8]) -> Result<bool, 
 }
 
 fn unshare(session: &TestSession<'_>, at: &str, user: &str, taken: Taken) -> Revoked {
-    run(session.unshare(&path(at), &[Recipient::from(name(user))], taken)).unwrap()
+    run(session.unshare(&path(at), &[name(user)], taken)).unwrap()
 }
 
 fn is_gone(result: Result<Vec<u8>, ClientError>) -> bool {
@@ -105,8 +105,8 @@ fn who_could_read_reads_nothing_that_comes_afterwards() {
     let known = keys(&before, &received(&bob, "alice", "/docs", "folder"));
     assert!(known.len() > 10, "{} keys", known.len());
     let revoked = unshare(&alice, "/alice/docs/folder", "bob", Taken::All);
-    assert_eq!(revoked.from, [Recipient::from(name("bob"))]);
-    assert_eq!(revoked.resent, [name("bob"), name("carol")].map(Recipient::from), "bob keeps the inner folder");
+    assert_eq!(revoked.from, [Audience::from(name("bob"))]);
+    assert_eq!(revoked.resent, [name("bob"), name("carol")].map(Audience::from), "bob keeps the inner folder");
     assert!(revoked.other.is_empty() && revoked.dropped.is_empty(), "{revoked:?}");
 
     // Bob keeps what was shared by itself, and nothing else.
@@ -191,7 +191,7 @@ fn who_could_write_writes_no_more() {
     assert!(held.lock().unwrap().is_some());
 
     let revoked = unshare(&alice, "/alice/folder", "bob", Taken::Writing);
-    assert_eq!(revoked.from, [Recipient::from(name("bob"))]);
+    assert_eq!(revoked.from, [Audience::from(name("bob"))]);
     let other: Vec<_> = revoked.other.iter().map(|other| (other.who.as_str(), other.access, other.group)).collect();
     assert_eq!(other, [("bob", Access::Read, None)]);
     let sent = pyrgos_protocol::api::Request::new(SetPointers::PATH)
@@ -218,7 +218,7 @@ fn who_could_write_writes_no_more() {
     assert_eq!(read(&bob, "/alice/folder/inner/f"), b"3");
     // Taking it again takes nothing.
     assert!(unshare(&alice, "/alice/folder", "carol", Taken::All).from.is_empty());
-    let refused = run(bob.unshare(&path("/alice/folder"), &[Recipient::from(name("carol"))], Taken::All));
+    let refused = run(bob.unshare(&path("/alice/folder"), &[name("carol")], Taken::All));
     assert!(matches!(refused, Err(ClientError::NotOwner { .. })), "{refused:?}");
 }
 
@@ -270,7 +270,10 @@ fn a_follower_is_removed_with_all_that_they_could_reach() {
 
 fn alice_shares(alice: &TestSession<'_>) -> Vec<(String, Vec<Recipient>)> {
     let shares = run(alice.shares(&path("/alice"))).unwrap();
-    shares.into_iter().map(|item| (item.path.to_string(), [item.shares.readers, item.shares.writers].concat())).collect()
+    shares
+        .into_iter()
+        .map(|item| (item.path.to_string(), [item.shares.readers, item.shares.writers].concat()))
+        .collect()
 }
 
 #[test]
@@ -284,9 +287,7 @@ fn a_group_is_cut_off_with_its_members() {
     run(alice.share(&path("/alice/f"), &[name("bob")])).unwrap();
     assert_eq!(read(&bob, "/alice/f"), b"f");
     assert_eq!(read(&carol, "/alice/f"), b"f");
-    let groups = run(alice.groups()).unwrap();
-    let followers = groups.iter().find(|group| group.kind == GroupKind::Followers).unwrap();
-    let revoked = run(alice.unshare(&path("/alice/f"), &[followers.uid.clone().into()], Taken::All)).unwrap();
+    let revoked = run(alice.unshare(&path("/alice/f"), &[GroupKind::Followers], Taken::All)).unwrap();
     assert_eq!(revoked.from.len(), 2);
     assert!(revoked.other.is_empty());
     for session in [&bob, &carol] {
@@ -332,7 +333,7 @@ fn an_interruption_leaves_all_or_nothing() {
             }
             Some(Err(TransportError::TooLarge(0)))
         });
-        let result = run(device.unshare(&folder, &[Recipient::from(name("bob"))], taken));
+        let result = run(device.unshare(&folder, &[name("bob")], taken));
         broken += usize::from(result.is_err());
         completed += usize::from(result.is_ok());
         // Whatever happened, everything can be read by whom it is for, and bob has what he had or what he is to have.
@@ -342,13 +343,19 @@ fn an_interruption_leaves_all_or_nothing() {
             assert_eq!(read(session, "/alice/folder/inner/g"), b"g");
         }
         let shares = run(later.shares(&folder)).unwrap();
-        let listed = |access| shares.iter().any(|item| {
-            item.path == folder && item.shares.recipients(access).contains(&Recipient::from(name("bob")))
-        });
+        let listed = |access| {
+            shares.iter().any(|item| {
+                item.path == folder && item.shares.recipients(access).contains(&Recipient::from(name("bob")))
+            })
+        };
         let can_read = run(bob.read(&path("/alice/folder/f"))).is_ok();
         let can_write = replace(&bob, "/alice/folder/f", b"f").is_ok();
-        assert_eq!((can_read, can_write), (listed(Access::Read) || listed(Access::Write), listed(Access::Write)), "round {round}");
-        run(later.unshare(&folder, &[Recipient::from(name("bob"))], taken)).unwrap();
+        assert_eq!(
+            (can_read, can_write),
+            (listed(Access::Read) || listed(Access::Write), listed(Access::Write)),
+            "round {round}"
+        );
+        run(later.unshare(&folder, &[name("bob")], taken)).unwrap();
         assert!(replace(&bob, "/alice/folder/f", b"x").is_err());
         assert_eq!(run(bob.read(&path("/alice/folder/f"))).is_ok(), taken == Taken::Writing);
         assert!(replace(&carol, "/alice/folder/inner/g", b"g").unwrap());

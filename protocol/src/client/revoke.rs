@@ -12,6 +12,7 @@ use super::core::on_current_state;
 use super::desk::{Desk, part};
 use super::edit::Place;
 use super::error::ClientError;
+use super::groups::Audience;
 use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::session::Session;
@@ -47,9 +48,9 @@ pub struct OtherAccess {
 #[non_exhaustive]
 pub struct Revoked {
     /// Who had access, and does not have it any more.
-    pub from: Vec<Recipient>,
+    pub from: Vec<Audience>,
     /// Who keeps access to the thing, or to something below it, and was given the new keys.
-    pub resent: Vec<Recipient>,
+    pub resent: Vec<Audience>,
     /// By what those from whom access was taken can still reach the thing.
     pub other: Vec<OtherAccess>,
     /// What was below the thing and led nowhere, or was hidden from its owner by somebody who could write there: it is
@@ -125,8 +126,31 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     }
 
     fn group_directory(&self, uid: &str) -> Result<RemotePath, ClientError> {
-        let home = RemotePath::home(part(self.view.core.keys.username.as_str())?);
+        let home = RemotePath::home(part(self.view.core.tree.username.as_str())?);
         Ok(home.join(part(SHARED)?).join(part(uid)?))
+    }
+
+    /// The recipients that an audience names; a group that was never needed is none.
+    async fn known(&mut self, audience: &[impl Into<Audience> + Clone]) -> Result<BTreeSet<Recipient>, ClientError> {
+        let groups = self.existing_groups().await?;
+        let recipient = |who: Audience| match who {
+            Audience::User(name) => Some(Recipient::from(name)),
+            Audience::Group(kind) => groups.as_ref()?.uid(kind).cloned().map(Recipient::from),
+        };
+        Ok(audience.iter().filter_map(|who| recipient(who.clone().into())).collect())
+    }
+
+    /// Recipients as the user knows them.
+    async fn audience(
+        &mut self,
+        recipients: impl IntoIterator<Item = Recipient>,
+    ) -> Result<Vec<Audience>, ClientError> {
+        let groups = self.existing_groups().await?;
+        let known = |recipient| match recipient {
+            Recipient::User(name) => Some(Audience::User(name)),
+            Recipient::Group(uid) => groups.as_ref()?.kind(&uid).map(Audience::Group),
+        };
+        Ok(recipients.into_iter().filter_map(known).collect())
     }
 
     /// All whom taking access from some means: members with their group (`spec/05` §6.2).
@@ -203,7 +227,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
             };
             revoked.dropped.extend(rotated.dropped.iter().filter_map(below));
         }
-        revoked.resent.extend(resent);
+        revoked.resent = self.audience(resent).await?;
         Ok(())
     }
 }
@@ -244,22 +268,27 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     ///
     /// # Errors
     /// [`ClientError::NotOwner`], [`ClientError::NotFound`], [`ClientError::Home`].
-    pub async fn unshare(&self, path: &RemotePath, from: &[Recipient], taken: Taken) -> Result<Revoked, ClientError> {
+    pub async fn unshare(
+        &self,
+        path: &RemotePath,
+        from: &[impl Into<Audience> + Clone],
+        taken: Taken,
+    ) -> Result<Revoked, ClientError> {
         let core = self.shared_core();
         if !core.is_own(path) {
             return Err(ClientError::NotOwner { path: path.clone() });
         }
         parent_of(path)?;
-        let from: BTreeSet<Recipient> = from.iter().cloned().collect();
         with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
                 view.resolve_own(path).await?;
                 let mut desk = Desk::new(view);
+                let from = desk.known(from).await?;
                 let expanded = desk.expanded(&from).await?;
                 let shares = desk.shares_of(path).await?;
                 let had = taken.accesses().iter().flat_map(|access| shares.recipients(*access));
                 let lose: BTreeSet<Recipient> = had.filter(|who| expanded.contains(who)).cloned().collect();
-                let mut revoked = Revoked { from: lose.iter().cloned().collect(), ..Revoked::default() };
+                let mut revoked = Revoked { from: desk.audience(lose.clone()).await?, ..Revoked::default() };
                 if lose.is_empty() {
                     revoked.other = desk.other_access(path, users(&from)).await?;
                     return Ok(revoked);
@@ -301,7 +330,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 drop(desk);
                 let renewed = view.renew(&topmost(&recorded, &reach)).await?;
                 let mut desk = Desk::new(view);
-                let mut revoked = Revoked { from: one.iter().cloned().collect(), ..Revoked::default() };
+                let mut revoked = Revoked { from: vec![name.clone().into()], ..Revoked::default() };
                 for (path, shares) in &recorded {
                     if has_any(shares, Access::Read, &one) || has_any(shares, Access::Write, &one) {
                         desk.unrecord(path, Taken::All.accesses(), &one).await?;
