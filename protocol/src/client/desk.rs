@@ -198,7 +198,7 @@ impl<'v, 's, T: Transport, R: Runtime> Desk<'v, 's, T, R> {
 }
 
 impl<T: Transport, R: Runtime> View<'_, T, R> {
-    /// The whole content of a file, as it was before any change of this view.
+    /// The whole content of a file, as this view has it.
     pub(crate) async fn content(&mut self, item: Item) -> Result<Bytes, ClientError> {
         let file = OpenFile::new(self, item).await?;
         if file.size_bytes() > MAX_FILE {

@@ -1,6 +1,7 @@
 //! Reading files: labels are computed, not searched; fragments come several at once, are verified by hash, and are
 //! decrypted on other threads; content is delivered in order.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use super::tree;
 use super::view::View;
 use crate::api::Transport;
 use crate::api::transport::MaybeSend;
-use crate::cryptree::chunk::{CHUNK_SIZE, ChunkLabel, ChunkLabels, chunk_count, chunk_index, chunk_len, fit};
+use crate::cryptree::chunk::{CHUNK_SIZE, ChunkLabel, ChunkLabels, MapKey, chunk_count, chunk_index, chunk_len, fit};
 use crate::cryptree::fragments::NodeData;
 use crate::cryptree::node::CryptreeNode;
 use crate::encoding::Cid;
@@ -27,7 +28,10 @@ use crate::merkle::bat::caps::MAX_CAPS;
 pub(crate) struct OpenFile<'c, T, R> {
     core: &'c Core<T, R>,
     item: Item,
-    root: Cid,
+    /// The tree that was published; none for a file in a space that comes into being with the view's changes.
+    root: Option<Cid>,
+    /// What the view has changed of it, and the node has not seen.
+    unpublished: Unpublished,
     /// Labels of all chunks of a file without a stream secret.
     walked: Option<Vec<ChunkLabel>>,
 }
@@ -37,12 +41,12 @@ impl<'c, T: Transport, R: Runtime> OpenFile<'c, T, R> {
         view.note_owner(&item.cap);
         let version = view.version(&item.cap.writer).await?;
         let root = version.data.as_ref().and_then(|data| data.tree.clone());
-        let root = root.ok_or(ClientError::Inconsistent("a file in a space without a tree"))?;
         let walked = match item.properties().stream_secret() {
             Some(_) => None,
             None => Some(view.walk(&item).await?),
         };
-        Ok(OpenFile { core: view.core, item, root, walked })
+        let unpublished = view.unpublished(&item).await?;
+        Ok(OpenFile { core: view.core, item, root, unpublished, walked })
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -74,11 +78,22 @@ impl<'c, T: Transport, R: Runtime> OpenFile<'c, T, R> {
         if labels.len() as u64 != chunks.end - chunks.start {
             return Err(ClientError::Inconsistent("a file lacks a chunk"));
         }
-        let network = &self.core.network;
-        let nodes = tree::lookup(network, &self.item.cap.owner, &self.root, &labels).await?;
-        let missing = ClientError::Inconsistent("a file lacks a chunk");
-        let nodes: Option<Vec<_>> = nodes.into_iter().map(|node| node.map(|(_, block)| block)).collect();
-        Ok(chunks.zip(nodes.ok_or(missing)?).collect())
+        let missing = || ClientError::Inconsistent("a file lacks a chunk");
+        let unpublished = &self.unpublished.nodes;
+        let wanted: Vec<ChunkLabel> =
+            labels.iter().filter(|label| !unpublished.contains_key(&label.map_key)).cloned().collect();
+        let published = match &self.root {
+            _ if wanted.is_empty() => Vec::new(),
+            Some(root) => tree::lookup(&self.core.network, &self.item.cap.owner, root, &wanted).await?,
+            None => return Err(missing()),
+        };
+        let mut published = published.into_iter();
+        let node = |label: &ChunkLabel| match unpublished.get(&label.map_key) {
+            Some(block) => Some(block.clone()),
+            None => published.next().flatten().map(|(_, block)| block),
+        };
+        let nodes: Option<Vec<Bytes>> = labels.iter().map(node).collect();
+        Ok(chunks.zip(nodes.ok_or_else(missing)?).collect())
     }
 
     /// Content of the chunk that a node holds, cut or extended to the length that the file's size implies.
@@ -88,7 +103,10 @@ impl<'c, T: Transport, R: Runtime> OpenFile<'c, T, R> {
         let node = CryptreeNode::from_block(&block).map_err(ClientError::damaged("a chunk of a file"))?;
         let fragments = node.data().fragments().to_vec();
         let fetch = |fragment: crate::cryptree::fragments::Fragment| async move {
-            network.block(owner, &fragment.cid, fragment.bat.as_ref()).await
+            match self.unpublished.fragments.get(&fragment.cid) {
+                Some(block) => Ok(block.clone()),
+                None => network.block(owner, &fragment.cid, fragment.bat.as_ref()).await,
+            }
         };
         let blocks: Vec<Bytes> = stream::iter(fragments.into_iter().map(fetch))
             .buffered(network.settings.calls_in_flight)
@@ -174,7 +192,37 @@ fn open_chunk(
     Ok(fit(content, len))
 }
 
+/// Blocks of a file that are in a view and not at the node.
+#[derive(Default)]
+struct Unpublished {
+    nodes: HashMap<MapKey, Bytes>,
+    fragments: HashMap<Cid, Bytes>,
+}
+
 impl<T: Transport, R: Runtime> View<'_, T, R> {
+    /// What this view has changed of a file.
+    async fn unpublished(&mut self, file: &Item) -> Result<Unpublished, ClientError> {
+        let first = &file.cap.map_key;
+        if !self.spaces.get(&file.cap.writer).is_some_and(|space| space.changes.contains_key(first)) {
+            return Ok(Unpublished::default());
+        }
+        let labels = self.file_labels(file).await?;
+        let Some(space) = self.spaces.get(&file.cap.writer) else { return Ok(Unpublished::default()) };
+        let node = |label: ChunkLabel| {
+            let (_, block) = space.changes.get(&label.map_key)?.as_ref()?;
+            Some((label.map_key, block.clone()))
+        };
+        let nodes: HashMap<MapKey, Bytes> = labels.into_iter().filter_map(node).collect();
+        let mut named = HashSet::new();
+        for block in nodes.values() {
+            let node = CryptreeNode::from_block(block).map_err(ClientError::damaged("a chunk of a file"))?;
+            named.extend(node.data().fragments().iter().map(|fragment| fragment.cid.clone()));
+        }
+        let fragments = space.fragments.iter().filter(|fragment| named.contains(fragment.cid()));
+        let fragments = fragments.map(|fragment| (fragment.cid().clone(), fragment.to_block())).collect();
+        Ok(Unpublished { nodes, fragments })
+    }
+
     /// The labels of all chunks of a file without a stream secret, found by walking from one to the next.
     async fn walk(&mut self, file: &Item) -> Result<Vec<ChunkLabel>, ClientError> {
         let count = chunk_count(file.properties().size_bytes);
