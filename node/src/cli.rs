@@ -19,6 +19,7 @@ pub mod social;
 pub mod target;
 mod token;
 pub mod transfer;
+pub mod unshare;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,12 +82,12 @@ enum Command {
     Unfollow(social::UnfollowArgs),
     /// Show whom you follow, who follows you, and whom you asked
     Friends,
-    /// Show who follows you: those with whom you can share
-    Followers,
+    Followers(unshare::FollowersArgs),
     /// Show the groups with which you can share, and who is in them
     Groups,
     Verify(social::VerifyArgs),
     Share(social::ShareArgs),
+    Unshare(unshare::UnshareArgs),
     Shares(social::SharesArgs),
     /// Show what others share with you; the paths work in ls, tree, stat, get, cat and cp
     SharedWithMe,
@@ -166,10 +167,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Deny(args) => social::deny(&global, args).await,
                     Command::Unfollow(args) => social::unfollow(&global, args).await,
                     Command::Friends => social::friends(&global).await,
-                    Command::Followers => social::followers(&global).await,
+                    Command::Followers(args) => unshare::followers(&global, args).await,
                     Command::Groups => groups::groups(&global).await,
                     Command::Verify(args) => social::verify(&global, args).await,
                     Command::Share(args) => social::share(&global, args).await,
+                    Command::Unshare(args) => unshare::unshare(&global, args).await,
                     Command::Shares(args) => social::shares(&global, args).await,
                     Command::SharedWithMe => social::shared_with_me(&global).await,
                     Command::Messages(args) => messages::run(&global, args).await,

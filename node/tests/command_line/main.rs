@@ -8,3 +8,4 @@ mod session;
 mod social;
 mod support;
 mod tampering;
+mod unshare;

@@ -174,6 +174,7 @@ fn the_help_names_every_command_and_the_shells_complete_them() {
         "followers",
         "verify",
         "share",
+        "unshare",
         "shares",
         "shared-with-me",
         "completions",

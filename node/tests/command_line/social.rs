@@ -3,28 +3,28 @@
 use crate::support::{Machine, content, json_lines};
 
 /// Two users of one machine, each command with a name.
-struct Two {
-    machine: Machine,
+pub(crate) struct Two {
+    pub(crate) machine: Machine,
 }
 
 impl Two {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let machine = Machine::start();
         machine.user("alice");
         machine.user("bob");
         Two { machine }
     }
 
-    fn alice(&self, args: &[&str]) -> crate::support::Ran {
+    pub(crate) fn alice(&self, args: &[&str]) -> crate::support::Ran {
         self.machine.run(&[&["--user", "alice"], args].concat())
     }
 
-    fn bob(&self, args: &[&str]) -> crate::support::Ran {
+    pub(crate) fn bob(&self, args: &[&str]) -> crate::support::Ran {
         self.machine.run(&[&["--user", "bob"], args].concat())
     }
 
     /// Bob follows alice, and alice follows bob.
-    fn friends() -> Self {
+    pub(crate) fn friends() -> Self {
         let two = Two::start();
         two.bob(&["follow", "alice"]).ok();
         two.alice(&["accept", "alice"]).fails(4, "alice");

@@ -175,6 +175,17 @@ impl Ran {
         self.stdout
     }
 
+    /// The command must succeed: what it printed, and what it told the person at the terminal.
+    pub(crate) fn with_notes(self) -> (String, String) {
+        let notes = self.stderr.clone();
+        (self.ok(), notes)
+    }
+
+    /// Whether the command succeeded.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.code == 0
+    }
+
     /// The command must fail with this exit code and say this.
     pub(crate) fn fails(self, code: i32, text: &str) -> String {
         assert_eq!(self.code, code, "pyrgos {}\n{}{}", self.what, self.stdout, self.stderr);
