@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use pyrgos_protocol::api::mutable::SetPointers;
-use pyrgos_protocol::api::{Call, TransportError};
+use pyrgos_protocol::api::mutable::{GetPointer, SetPointers};
+use pyrgos_protocol::api::{Call, TransportError, call};
 use pyrgos_protocol::client::{Audience, ClientError, IfExists, Revoked, Taken, UploadOptions};
 use pyrgos_protocol::cryptree::AbsoluteCapability;
 use pyrgos_protocol::cryptree::directory::ChildList;
@@ -21,6 +21,7 @@ use pyrgos_protocol::cryptree::fragments::NodeData;
 use pyrgos_protocol::cryptree::node::{CryptreeNode, OpenNode};
 use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
 use pyrgos_protocol::keys::SymmetricKey;
+use pyrgos_protocol::merkle::pointer::{MultiWriterCommit, PointerUpdate, SignedPointerUpdate};
 use pyrgos_protocol::social::shared_with::{Access, Recipient};
 use pyrgos_protocol::social::{CapsInDirectory, GroupKind};
 use pyrgos_store::Blocks;
@@ -176,6 +177,12 @@ fn who_could_write_writes_no_more() {
     run(alice.share(&path("/alice/folder"), &[name("bob")])).unwrap();
     put(&bob, "/alice/folder/of-bob", b"bob");
     let known = received(&bob, "alice", "", "folder");
+    let before = blocks(&node, &alice);
+    let signer = before.values().find_map(|block| {
+        let open = CryptreeNode::from_block(block).ok()?.open(&known.base_key).ok()?;
+        open.signer(&known, None).ok()
+    });
+    let signer = signer.expect("bob knows the key of the folder's space");
     // A write that bob has prepared with the old keys, and sends when they have been taken from him.
     let old = second(&bob, 9);
     assert!(run(old.stat(&path("/alice/folder"))).unwrap().is_writable);
@@ -199,6 +206,16 @@ fn who_could_write_writes_no_more() {
         .body(held.lock().unwrap().take().unwrap());
     let answer = node.request(sent);
     assert_ne!((answer.status, answer.body.first()), (200, Some(&0xf5)), "the node took a write of the old key");
+
+    // Nor does it take a new one: the key is nobody's any more.
+    let now = run(call(&Wire::new(&node), &GetPointer { owner: alice.identity().clone(), writer: signer.writer() }));
+    let now = PointerUpdate::open(&signer.secret.public(), &now.unwrap().unwrap()).unwrap();
+    assert_eq!(now.updated(), None, "the old space has ended");
+    let any = before.keys().next().unwrap().clone();
+    let signed = now.next(Some(any)).unwrap().sign(&signer.secret);
+    let commit = MultiWriterCommit { updates: vec![SignedPointerUpdate { writer: signer.writer(), signed }] };
+    let refused = run(call(&Wire::new(&node), &SetPointers { owner: alice.identity().clone(), commit }));
+    assert!(!matches!(refused, Ok(true)), "the node took a write of a key that was taken back");
 
     // Bob reads on, by what he was granted besides; carol goes on writing in both.
     assert_eq!(read(&bob, "/alice/folder/inner/f"), b"1");

@@ -11,7 +11,7 @@ use super::runtime::Runtime;
 use super::seal::SealedContent;
 use super::view::{ChunkState, Directory, View};
 use crate::api::Transport;
-use crate::cryptree::capability::{AbsoluteCapability, Hints, Location, NamedRelativeCapability, RelativeCapability};
+use crate::cryptree::capability::{Hints, Location, NamedRelativeCapability, RelativeCapability};
 use crate::cryptree::chunk::MapKey;
 use crate::cryptree::directory::{Added, ChildList, DirectoryChunk, DirectoryKeys, EditError};
 use crate::cryptree::file::FileKeys;
@@ -324,7 +324,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
         self.writable(place.parent, place.path)?;
         self.remove_entry(place.parent, place.path, item.entry_point().cap.location()).await?;
         // Each with the item above it, whose space may end before.
-        let mut pending = vec![(place.parent.cap.clone(), item.clone())];
+        let mut pending = vec![(place.parent.clone(), item.clone())];
         while let Some((above, item)) = pending.pop() {
             if let Some(link) = &item.link {
                 self.space(link, place.path)?.remove(link.cap.map_key);
@@ -335,7 +335,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
                 let children: Vec<Reached> =
                     state.entries().map(|entry| item.child(&entry.cap)).collect::<Result<_, _>>()?;
                 let children = self.open_targets(&children).await?;
-                pending.extend(children.into_iter().flatten().map(|child| (item.cap.clone(), child)));
+                pending.extend(children.into_iter().flatten().map(|child| (item.clone(), child)));
                 let space = self.space(&item, place.path)?;
                 labels.into_iter().for_each(|label| space.remove(label));
                 self.directories.remove(&item.cap.location());
@@ -344,7 +344,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
                 let space = self.space(&item, place.path)?;
                 labels.iter().for_each(|label| space.remove(label.map_key));
             }
-            if item.cap.writer != above.writer {
+            if item.cap.writer != above.cap.writer {
                 self.end_space(&above, &item, place.path)?;
             }
         }
@@ -352,11 +352,9 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
     }
 
     /// Ends the writing space whose root is an item: its pointer becomes empty, and the space above owns it no longer.
-    fn end_space(&mut self, above: &AbsoluteCapability, root: &Item, path: &RemotePath) -> Result<(), ClientError> {
+    fn end_space(&mut self, above: &Item, root: &Item, path: &RemotePath) -> Result<(), ClientError> {
         self.space(root, path)?.ended = true;
-        if let Some(space) = self.spaces.get_mut(&above.writer) {
-            space.disowned.push(root.cap.writer.clone());
-        }
+        self.space(above, path)?.disowned.push(root.cap.writer.clone());
         Ok(())
     }
 
