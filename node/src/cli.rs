@@ -4,14 +4,17 @@
 //! and ends with an exit code of [`failure::Kind`].
 
 pub mod account;
+pub mod blocking;
 pub mod browse;
 pub mod change;
+pub mod deletion;
 pub mod failure;
 pub mod groups;
 pub mod messages;
 mod node;
 mod operator;
 pub mod output;
+pub mod profile;
 pub mod progress;
 pub mod secret;
 pub mod session;
@@ -20,6 +23,7 @@ pub mod target;
 mod token;
 pub mod transfer;
 pub mod unshare;
+pub mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,6 +78,10 @@ enum Command {
     Cp(change::CpArgs),
     /// Show how much space the account uses and may use
     Space,
+    Du(usage::DuArgs),
+    /// Show the token with which a mirror can copy your account
+    MirrorToken,
+    DeleteAccount(deletion::DeleteAccountArgs),
     Follow(social::FollowArgs),
     /// Show who asks to follow you
     Requests,
@@ -85,7 +93,14 @@ enum Command {
     Followers(unshare::FollowersArgs),
     /// Show the groups with which you can share, and who is in them
     Groups,
+    Block(blocking::BlockArgs),
+    Unblock(blocking::UnblockArgs),
+    /// Show whom you blocked or unfollowed
+    Blocked,
     Verify(social::VerifyArgs),
+    /// Show and change what you tell about yourself
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
     Share(social::ShareArgs),
     Unshare(unshare::UnshareArgs),
     Shares(social::SharesArgs),
@@ -161,6 +176,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Mv(args) => change::move_to(&global, args).await,
                     Command::Cp(args) => change::copy(&global, args).await,
                     Command::Space => account::space(&global).await,
+                    Command::Du(args) => usage::usage(&global, args).await,
+                    Command::MirrorToken => usage::mirror_token(&global).await,
+                    Command::DeleteAccount(args) => deletion::delete_account(&global, args).await,
+                    Command::Block(args) => blocking::block(&global, args).await,
+                    Command::Unblock(args) => blocking::unblock(&global, args).await,
+                    Command::Blocked => blocking::blocked(&global).await,
+                    Command::Profile(command) => profile::run(&global, command).await,
                     Command::Follow(args) => social::follow(&global, args).await,
                     Command::Requests => social::requests(&global).await,
                     Command::Accept(args) => social::accept(&global, args).await,

@@ -25,8 +25,8 @@ use pyrgos_protocol::merkle::bat::{Bat, BatWithId};
 use pyrgos_protocol::names::Username;
 use pyrgos_protocol::social::message::MessageKind;
 use pyrgos_protocol::social::{BlindFollowRequest, FollowRequest, ServerMessage};
-use pyrgos_store::MemoryStore;
 use pyrgos_store::layers::{Fault, Faulty};
+use pyrgos_store::{MemoryStore, Prefix, Records, Table};
 use support::account::Account;
 use support::links::{label, open, state, target};
 use support::{Node, now};
@@ -397,8 +397,16 @@ fn a_deleted_account_leaves_its_name_and_nothing_to_open() {
     assert!(node.call(&open(&alice, 1)).is_ok());
     assert!(node.call(&follow(&alice, &blind())).unwrap());
     assert!(usage(&alice) > 0);
+    assert!(node.service().message_user("alice", "welcome".to_owned(), None).unwrap());
+    let kept = || {
+        let tables = [Table::Logins, Table::StagedLogins, Table::SecondFactors, Table::Bats, Table::Messages];
+        let rows = |table| node.store.scan(&Prefix::of_username(table, "alice"), None, 10).unwrap();
+        tables.into_iter().filter(|table| !rows(*table).is_empty()).collect::<Vec<_>>()
+    };
+    assert!(kept().contains(&Table::Logins) && kept().contains(&Table::Messages));
 
     alice.move_to(&node, None);
+    assert_eq!(kept(), []);
     assert_eq!(usage(&alice), 0);
     refused(node.call(&open(&alice, 1)), "No secret link published!");
     assert!(inbox(&node, &alice).is_empty());

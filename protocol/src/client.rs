@@ -15,7 +15,8 @@
 //! session.follow(&name)   answer(&name, answer)   contacts()   unfollow(&name)   fingerprint(&name)
 //! session.share(&path, &audience)   share_to_write(&path, &audience)   shares(&path)   shared_with_me()   groups()
 //! session.messages()   write_to_operator(text, reply_to)   dismiss_message(id)
-//! session.space()   change_password(&old, &new, &())              the account
+//! session.block(&name)   unblock(&name)   blocked()   profile(&name)   set_profile_field(field, content)
+//! session.space()   usage(&path)   mirror_token()   change_password(&old, &new, &())   delete_account(&password, &())
 //! ```
 //!
 //! Paths are [`RemotePath`]s, `/user/directory/file`. Content comes from a [`ContentSource`] and goes to a
@@ -42,17 +43,20 @@
 //! | `download`, `file` | reading files |
 //! | `desk`, `people` | the account's small files about others, and who they are |
 //! | `following`, `sharing`, `write_sharing`, `receiving`, `mirror` | friends, and what is shared with and by them |
-//! | `groups` | all friends or all followers as one audience |
+//! | `groups`, `blocking` | all friends or all followers as one audience; whom the account sees nothing of |
+//! | `profile`, `usage` | what users tell about themselves; how much each directory holds |
 //! | `spaces` | writing spaces: new keys and signers for an item |
-//! | `account`, `sign_up`, `first_login` | accounts |
+//! | `account`, `sign_up`, `first_login`, `deletion` | accounts |
 //! | `messages` | writing with the operator of the node |
 
 mod account;
 mod batch;
+mod blocking;
 mod cache;
 mod commit;
 mod content;
 mod core;
+mod deletion;
 mod desk;
 mod download;
 mod edit;
@@ -71,6 +75,7 @@ mod network;
 mod open_upload;
 mod path;
 mod people;
+mod profile;
 mod progress;
 mod receiving;
 mod revoke;
@@ -84,6 +89,7 @@ mod sign_up;
 mod spaces;
 mod tree;
 mod upload;
+mod usage;
 mod view;
 mod write_sharing;
 
@@ -98,6 +104,7 @@ pub use following::{Contact, Followed};
 pub use groups::{Audience, AudienceError, Group};
 pub use keys::SessionState;
 pub use path::{MAX_PATH_UNITS, PathError, RemotePath};
+pub use profile::profile_path;
 pub use progress::Progress;
 pub use receiving::{Received, ReceivingFailure};
 pub use revoke::{OtherAccess, Revoked, Taken};
@@ -107,3 +114,4 @@ pub use settings::Settings;
 pub use sharing::{ReceivedShare, SharedItem};
 pub use sign_up::SignUp;
 pub use upload::UploadOptions;
+pub use usage::Usage;

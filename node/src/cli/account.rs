@@ -190,17 +190,17 @@ pub async fn space(global: &Global) -> Result<(), Failure> {
 }
 
 /// Answers the question for a second factor from a file or at a prompt.
-struct Factor {
+pub(super) struct Factor {
     code: Option<String>,
 }
 
 impl Factor {
-    fn new(file: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(super) fn new(file: Option<PathBuf>) -> Result<Self, Failure> {
         let code = file.as_deref().map(secret::read_file).transpose()?;
         Ok(Factor { code: code.map(|code| code.trim().to_owned()) })
     }
 
-    fn explain(&self, error: ClientError) -> Failure {
+    pub(super) fn explain(&self, error: ClientError) -> Failure {
         match error {
             ClientError::SecondFactor => Failure::new(Kind::Login, "the account asks for a second factor")
                 .hint("give the current code of the authenticator app with --code-file FILE, or at the prompt"),

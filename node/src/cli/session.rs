@@ -117,6 +117,13 @@ impl Unlocked {
         self.remember()
     }
 
+    /// Ends the command's work, and forgets the session: its account is no more.
+    pub fn forget(mut self) -> Result<(), Failure> {
+        self.closed = true;
+        agent().forget(Selector::only(&self.name))?;
+        Ok(())
+    }
+
     /// Gives what the session learned back to the agent: the newest pointers, by which later commands notice a server
     /// that goes back in time. Another command may have learned more meanwhile, which stays.
     fn remember(&self) -> Result<(), Failure> {

@@ -1,7 +1,11 @@
 //! Commands about other people: following, and sharing with them.
 
+use std::io::IsTerminal;
+
 use clap::Args;
 use pyrgos_protocol::client::{ClientError, Contact, Followed, Received, RemotePath};
+use pyrgos_protocol::encoding::{FromCbor, ToCbor, text};
+use pyrgos_protocol::keys::FingerPrint;
 use pyrgos_protocol::names::Username;
 use pyrgos_protocol::social::Answer;
 use serde_json::{Value, json};
@@ -47,7 +51,7 @@ pub struct UnfollowArgs {
 /// Show numbers to compare with somebody, to be sure that nobody is between you
 ///
 /// The other person sees the same numbers with `pyrgos verify` and your name. Compare them in person or over the phone,
-/// never through this server.
+/// never through this server. In a terminal there is also a code that the other person can scan.
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
     /// With whom
@@ -55,6 +59,12 @@ pub struct VerifyArgs {
     /// Note that the numbers were compared and are the same
     #[arg(long)]
     same: bool,
+    /// Show the code to scan even if this is no terminal
+    #[arg(long)]
+    qr: bool,
+    /// Compare with the text of the code on the other person's screen, and note it if it belongs to yours
+    #[arg(long, value_name = "TEXT", conflicts_with = "same")]
+    scanned: Option<String>,
 }
 
 /// Let followers read a file, or a folder with everything in it, now and later
@@ -185,29 +195,75 @@ pub async fn followers(global: &Global) -> Result<(), Failure> {
 pub async fn verify(global: &Global, args: VerifyArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
     let name = username(&args.name)?;
-    let digits = unlocked.session.fingerprint(&name).await.map_err(about(&name))?.digits();
-    if args.same {
+    let ours = unlocked.session.fingerprint(&name).await.map_err(about(&name))?;
+    let is_same = match &args.scanned {
+        Some(scanned) => {
+            require_match(&ours, scanned).map_err(|failure| failure.about(&name))?;
+            true
+        }
+        None => args.same,
+    };
+    if is_same {
         unlocked.session.set_verified(&name).await.map_err(about(&name))?;
     }
+    let digits = ours.digits();
     let groups: Vec<&str> =
         digits.as_bytes().chunks(5).map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
-    let rows: Vec<String> = groups.chunks(4).map(|row| row.join(" ")).collect();
-    let value = json!({ "username": name.as_str(), "digits": digits, "noted_as_same": args.same });
-    global.output().line(rows.join("\n"), &value);
-    if args.same {
+    let mut text = groups.chunks(4).map(|row| row.join(" ")).collect::<Vec<_>>().join("\n");
+    let code = text::hex(ours.to_bytes());
+    if args.qr || (std::io::stdout().is_terminal() && !is_same) {
+        text = format!("{}\n{text}", qr_code(&code)?);
+    }
+    let value = json!({ "username": name.as_str(), "digits": digits, "code": code, "noted_as_same": is_same });
+    global.output().line(text, &value);
+    if is_same {
         global.output().note(format!("{name} is noted as verified"));
     }
     unlocked.close()
+}
+
+/// A text as a QR code of half blocks, dark on light whatever colours the terminal has.
+fn qr_code(text: &str) -> Result<String, Failure> {
+    use qrcode::render::unicode::Dense1x2;
+    let code = qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::L)
+        .map_err(|error| Failure::new(Kind::Other, format!("no QR code can be made: {error}")))?;
+    // Terminals mostly write light on dark, so what is printed is the light part.
+    Ok(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
+}
+
+/// The text of the code that the other person's screen shows must be the other side of ours.
+fn require_match(ours: &FingerPrint, scanned: &str) -> Result<(), Failure> {
+    let bytes = text::from_hex(scanned.trim()).ok().map(bytes::Bytes::from);
+    let theirs = bytes.and_then(|bytes| FingerPrint::from_bytes(&bytes).ok());
+    let theirs =
+        theirs.ok_or_else(|| Failure::new(Kind::Usage, "this is not the text of a code of `pyrgos verify`"))?;
+    match ours.matches(&theirs) {
+        true => Ok(()),
+        false => Err(Failure::new(Kind::Untrustworthy, "the codes do not belong together").hint(
+            "either this is the code of somebody else, or the server shows each of you another key than the true one",
+        )),
+    }
 }
 
 /// Shares.
 pub async fn share(global: &Global, args: ShareArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
     let path = unlocked.path(&args.path)?;
-    let mut names = args.with.iter().map(|name| audience(name)).collect::<Result<Vec<_>, _>>()?;
+    share_path(global, &unlocked, &path, &args.with).await?;
+    unlocked.close()
+}
+
+/// Lets others read something, and says who can read it now.
+pub async fn share_path(
+    global: &Global,
+    unlocked: &Unlocked,
+    path: &RemotePath,
+    with: &[String],
+) -> Result<(), Failure> {
+    let mut names = with.iter().map(|name| audience(name)).collect::<Result<Vec<_>, _>>()?;
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    let granted = unlocked.session.share(&path, &names).await.map_err(|error| match &error {
+    let granted = unlocked.session.share(path, &names).await.map_err(|error| match &error {
         ClientError::NotAFollower { name } => about(&name.clone())(error),
         ClientError::Home => Failure::new(Kind::Usage, "the home folder cannot be shared").hint("share a folder in it"),
         _ => fail(error),
@@ -218,7 +274,7 @@ pub async fn share(global: &Global, args: ShareArgs) -> Result<(), Failure> {
         let value = json!({ "path": path.to_string(), "with": name.to_string(), "access": "read", "new": is_new });
         global.output().line(format!("{} {text} {name}", printable(&path.to_string())), &value);
     }
-    unlocked.close()
+    Ok(())
 }
 
 /// Shows what is shared with whom.

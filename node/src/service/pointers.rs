@@ -212,9 +212,7 @@ impl Service {
             batch = batch.expect(RecordKey::pointer(owner, &change.writer), change.stored.clone());
             batch = batch.put(RecordKey::pointer(owner, &change.writer), change.signed.clone());
             if change.target.is_none() && change.writer == Writer::from(owner) {
-                // The account is deleted. Its name stays taken; what others left for it has nobody to go to.
-                let guests = [Table::FollowRequests, Table::LinkCounts];
-                batch = guests.iter().fold(batch, |batch, table| batch.delete_all(Prefix::of_owner(*table, owner)));
+                batch = self.forget_account(owner, batch)?;
             }
             uncounted.remove(&change.writer);
             if !left.contains(&change.writer) {
@@ -233,6 +231,23 @@ impl Service {
         batch = batch.put(total_key, count_record(total));
         let moved = moves.into_iter().map(|change| change.writer).collect();
         Ok(Prepared { batch, moved, total, writers })
+    }
+
+    /// The account is deleted. Its name and its tombstone stay, so that nobody can take its place; all else that is kept
+    /// for it goes. Its blocks are collected, since no pointer leads to them.
+    fn forget_account(&self, owner: &Owner, batch: Batch) -> Result<Batch, Failure> {
+        let of_owner = [Table::FollowRequests, Table::LinkCounts];
+        let batch = of_owner.iter().fold(batch, |batch, table| batch.delete_all(Prefix::of_owner(*table, owner)));
+        let Some(username) = self.parts.names.username(owner)? else { return Ok(batch) };
+        // An identity that the name has left has no say in what is kept under the name.
+        if self.parts.names.chain(&username)?.owner() != Some(owner) {
+            return Ok(batch);
+        }
+        let name = username.as_str();
+        let of_name = [Table::SecondFactors, Table::Bats, Table::Messages];
+        let batch = of_name.iter().fold(batch, |batch, table| batch.delete_all(Prefix::of_username(*table, name)));
+        let single = [RecordKey::login(name), RecordKey::staged_login(name), RecordKey::space_request(name)];
+        Ok(single.into_iter().fold(batch, Batch::delete))
     }
 
     /// The account's writers after the moves, or nothing if they stay the same.

@@ -1,8 +1,10 @@
 //! The real binary against a real node, as a person or a script uses it.
 
+mod account;
 mod agent;
 mod crash;
 mod groups;
+mod people;
 mod secrets;
 mod session;
 mod social;

@@ -192,7 +192,26 @@ async fn unlock<T: Transport, R: Runtime>(
     Ok(Unlocked { identity, algorithm, signer, entry_points, derived })
 }
 
+/// Proves that a password, with a second factor if there is one, is the account's. Gives the key that signs for it.
+pub(super) async fn prove<T: Transport, R: Runtime>(
+    network: &Network<T, R>,
+    username: &Username,
+    password: &Password,
+    second_factor: &impl SecondFactor,
+) -> Result<SigningPrivateKeyAndPublicHash, ClientError> {
+    unlock(network, username, password, second_factor).await.map(|unlocked| unlocked.signer)
+}
+
 impl<T: Transport, R: Runtime> Session<T, R> {
+    /// The account's mirror token, its newest one: whoever has it can fetch all blocks of the account, still encrypted,
+    /// and so keep a copy of it (`spec/02` §8, `spec/06` §7.1). An account without one gets one.
+    ///
+    /// # Errors
+    /// Whatever the node does.
+    pub async fn mirror_token(&self) -> Result<BatWithId, ClientError> {
+        mirror_bat(&self.core().network, &self.core().keys).await
+    }
+
     /// Logs in with a name and a password.
     ///
     /// Directories that every account has are made if they are absent, and the claim of the name is renewed when less

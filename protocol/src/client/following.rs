@@ -130,9 +130,12 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
                 done.push(ignored);
             }
         }
+        let blocked = self.blocked().await?;
         let mut first = Vec::new();
         for request in inbox.first {
             match is_first(&request.request) {
+                // It waits unseen: whoever was blocked may be unblocked.
+                true if blocked.contains(request.request.sender()) => {}
                 true if !first.contains(request.request.sender()) => first.push(request.request.sender().clone()),
                 true => {}
                 // The rest of an answer to a request that is no longer open.
@@ -209,11 +212,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         let asked = with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
                 let mut desk = Desk::new(view);
-                let mut blocked = desk.blocked().await?;
-                let was_blocked = blocked.remove(name);
-                if was_blocked {
-                    desk.write(BLOCKED, blocked.to_text(), true);
-                }
+                let was_blocked = desk.unblock(name).await?;
                 let is_known = desk.entry_points().await?.iter().any(|entry| entry.owner_name == *name);
                 let mut outgoing = None;
                 if !is_known {
@@ -243,7 +242,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     }
 
     /// Those who ask to follow this account and wait for an answer. Answers to this account's own requests are taken in
-    /// on the way. The names are claims until [`answer`](Self::answer) has checked them.
+    /// on the way. The names are claims until [`answer`](Self::answer) has checked them. Blocked ones are left out.
     ///
     /// # Errors
     /// Whatever the node does.
@@ -294,6 +293,9 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 }
                 let Some(first) = genuine else { return Ok(None) };
                 let person = person(&core.network, owner).await?;
+                if answer.reciprocates() {
+                    desk.unblock(name).await?;
+                }
                 let directory = desk.apply(name, &Effects::of_answering(first, answer)).await?;
                 let directory = directory.unwrap_or_else(AbsoluteCapability::null);
                 let request = FollowRequest::answer(answer, first, core.tree.username.clone(), &directory);

@@ -135,6 +135,21 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 }
 
 impl<T: Transport, R: Runtime> Session<T, R> {
+    /// Looks into the inbox if somebody is meant who is not known to follow this account: they may have agreed since the
+    /// last look.
+    pub(crate) async fn welcome(&self, audience: &[impl Into<Audience> + Clone]) -> Result<(), ClientError> {
+        let core = self.shared_core();
+        let followers = on_current_state!(core, |view| Desk::new(view).followers().await)?;
+        let is_known = |member: &Audience| match member {
+            Audience::User(name) => followers.contains(name),
+            Audience::Group(_) => true,
+        };
+        match audience.iter().all(|member| is_known(&member.clone().into())) {
+            true => Ok(()),
+            false => self.follow_requests().await.map(drop),
+        }
+    }
+
     /// The groups of this account with their members. Answers to this account's own requests are taken in on the way,
     /// and groups that were never needed are made.
     ///

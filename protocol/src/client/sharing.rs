@@ -534,6 +534,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         with: &[impl Into<Audience> + Clone],
     ) -> Result<Vec<Audience>, ClientError> {
         self.look_around(path).await?;
+        self.welcome(with).await?;
         let (owner, parent, name) = parent_of(path)?;
         let core = self.shared_core();
         with_transaction!(core, |transaction| {
