@@ -209,7 +209,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// # Errors
     /// Whatever the node does.
     pub async fn mirror_token(&self) -> Result<BatWithId, ClientError> {
-        mirror_bat(&self.core().network, &self.core().keys).await
+        mirror_bat(&self.core().network, self.keys()).await
     }
 
     /// Logs in with a name and a password.

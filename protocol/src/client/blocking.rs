@@ -3,7 +3,7 @@
 //! Blocking happens on this side alone: the name goes into an encrypted file of the account, and neither the node nor the
 //! blocked user learns of it. What was shared with a blocked user stays shared.
 
-use super::commit::{Transaction, with_transaction};
+use super::commit::with_transaction;
 use super::core::on_current_state;
 use super::desk::Desk;
 use super::error::ClientError;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::account::{Password, SecondFactor, prove};
-use super::commit::{Transaction, with_transaction};
+use super::commit::with_transaction;
 use super::core::on_current_state;
 use super::error::ClientError;
 use super::runtime::Runtime;
@@ -27,7 +27,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     ) -> Result<(), ClientError> {
         let core = self.shared_core();
         let identity = Arc::new(prove(&core.network, self.username(), password, second_factor).await?);
-        if identity.writer() != crate::keys::Writer::from(&core.keys.owner) {
+        if identity.writer() != crate::keys::Writer::from(self.identity()) {
             return Err(ClientError::ForeignIdentity);
         }
         let identity = &identity;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::commit::{Transaction, with_transaction};
+use super::commit::with_transaction;
 use super::core::on_current_state;
 use super::desk::{Desk, part};
 use super::error::ClientError;

@@ -127,6 +127,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
             return Err(ClientError::NotOwner { path: path.clone() });
         }
         let (owner, parent, name) = parent_of(path)?;
+        self.welcome(with).await?;
         with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
                 let mut desk = Desk::new(view);
