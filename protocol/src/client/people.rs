@@ -101,6 +101,17 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         store.owner(name).cloned().ok_or(ClientError::UnknownUser)
     }
 
+    /// How many writers the account has itself, the identity among them.
+    pub(crate) async fn count_writers(&mut self) -> Result<usize, ClientError> {
+        let core = self.view.core;
+        let source = Possessions { network: &core.network, owner: &core.tree.owner };
+        match ownership::walk(&source, &core.tree.owner, MAX_WRITERS).await {
+            Ok(walk) => Ok(walk.writers.len()),
+            Err(OwnershipError::Source(error) | OwnershipError::Champ(ChampError::Source(error))) => Err(error),
+            Err(_) => Err(ClientError::Inconsistent("the tree of the account's writers")),
+        }
+    }
+
     /// Whether a writer belongs to a user.
     pub(crate) async fn owns(&mut self, owner: &Owner, writer: &Writer) -> Result<bool, ClientError> {
         let key = (owner.clone(), writer.clone());
