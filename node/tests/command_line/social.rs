@@ -89,6 +89,30 @@ fn a_request_can_be_accepted_without_following_back_or_denied() {
 }
 
 #[test]
+fn to_answer_somebody_whom_one_follows_ends_no_share() {
+    for (answer, at_alice, at_bob) in [
+        (&["accept", "alice"], "bob (friend)\n", "alice (friend)\n"),
+        (&["deny", "alice"], "bob (follower)\n", "alice (followed)\n"),
+    ] {
+        let two = Two::start();
+        two.machine.write("hello", b"hello");
+        two.alice(&["put", "hello", "/alice"]).ok();
+        two.bob(&["follow", "alice"]).ok();
+        two.alice(&["accept", "bob"]).ok();
+        two.alice(&["share", "hello", "--with", "bob"]).ok();
+        assert_eq!(two.bob(&["cat", "/alice/hello"]).ok(), "hello");
+        // Only now does alice want to follow bob.
+        two.alice(&["follow", "bob"]).ok();
+        assert_eq!(two.bob(&["requests"]).ok(), "alice\n");
+        two.bob(answer).ok();
+        assert_eq!(two.alice(&["friends"]).ok(), at_alice);
+        assert_eq!(two.bob(&["friends"]).ok(), at_bob);
+        assert_eq!(two.bob(&["cat", "/alice/hello"]).ok(), "hello");
+        assert_eq!(two.bob(&["shared-with-me"]).ok(), "/alice/hello  from alice\n");
+    }
+}
+
+#[test]
 fn two_who_ask_each_other_are_friends() {
     let two = Two::start();
     two.machine.write("hello", b"hello");

@@ -28,6 +28,8 @@ enum Lie {
     WithheldPointer,
     /// Look-ups answer with the tree of another look-up, and single blocks of it are absent.
     WrongListing,
+    /// Who a name belongs to is what another node says.
+    OtherKey,
 }
 
 struct Liar {
@@ -38,6 +40,7 @@ struct Liar {
 
 #[derive(Default)]
 struct Memory {
+    other_node: String,
     first_pointers: HashMap<String, Vec<u8>>,
     last_fragment: Vec<u8>,
     first_lookup: Vec<u8>,
@@ -75,6 +78,9 @@ fn relay(stream: &TcpStream, node: &str, told: &Mutex<Lie>, memory: &Mutex<Memor
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let (head, body) = read_message(&mut reader)?;
     let target = head.split(' ').nth(1)?.to_owned();
+    let is_other = target.starts_with("/peergos/v0/core/getChain") && *told.lock().ok()? == Lie::OtherKey;
+    let other = memory.lock().ok()?.other_node.clone();
+    let node = if is_other { &other } else { node };
     let mut upstream = TcpStream::connect(node).ok()?;
     write!(
         upstream,
@@ -214,4 +220,36 @@ fn the_relay_changes_nothing_by_itself() {
     let answer = Value::List(vec![Value::bytes(b"block")]).encode();
     let twisted = twist("/api/v0/champ/get/bulk?arg=x", answer.clone(), Lie::None, &mut memory);
     assert_eq!(twisted, answer);
+}
+
+#[test]
+fn another_key_for_a_friend_is_refused_loudly() {
+    let machine = Machine::start();
+    let liar = Liar::before(&machine);
+    machine.user("bob");
+    let alice = |args: &[&str]| machine.run(&[&["--user", "alice", "--server", &liar.address], args].concat());
+    let bob = |args: &[&str]| machine.run(&[&["--user", "bob"], args].concat());
+    alice(&["signup", "alice", "--password-file", "password"]).ok();
+    alice(&["login", "alice", "--password-file", "password"]).ok();
+    alice(&["follow", "bob"]).ok();
+    bob(&["accept", "alice", "--follow-back"]).ok();
+    machine.write("hello", b"hello");
+    bob(&["put", "hello", "/bob"]).ok();
+    bob(&["share", "hello", "--with", "alice"]).ok();
+    let numbers = alice(&["verify", "bob"]).ok();
+
+    // A bob of another node, whose keys the true one knows nothing of.
+    let elsewhere = Machine::start();
+    elsewhere.user("bob");
+    liar.memory.lock().expect("not poisoned").other_node = elsewhere.server().replace("http://", "");
+    liar.tells(Lie::OtherKey);
+    for args in [&["verify", "bob"][..], &["verify", "bob", "--same"]] {
+        let said = alice(args).fails(7, "the key of this user has changed");
+        assert!(said.contains("bob") && said.contains("another channel"), "{said}");
+    }
+    // What is known of him stays, and nothing was noted.
+    assert_eq!(alice(&["cat", "/bob/hello"]).ok(), "hello");
+    assert_eq!(alice(&["friends"]).ok(), "bob (friend)\n");
+    liar.tells(Lie::None);
+    assert_eq!(alice(&["verify", "bob"]).ok(), numbers);
 }

@@ -71,6 +71,15 @@ fn is_first(request: &FollowRequest) -> bool {
     request.entry().is_some() && request.key.is_some()
 }
 
+/// The answer to somebody whom this account follows already. One that does not say so would take the permission to
+/// follow back: the other side would delete its sharing directory for us (`spec/05` §3.6).
+fn while_following(answer: Answer) -> Answer {
+    match answer {
+        Answer::Accept | Answer::AcceptAndReciprocate => Answer::AcceptAndReciprocate,
+        Answer::Deny | Answer::ReciprocateOnly => Answer::ReciprocateOnly,
+    }
+}
+
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Does what a request asks for in our own tree. Gives our sharing directory for the other side if the effects make
     /// it.
@@ -296,6 +305,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 if answer.reciprocates() {
                     desk.unblock(name).await?;
                 }
+                let is_followed = desk.following().await?.iter().any(|entry| entry.owner_name == *name);
+                let answer = if is_followed { while_following(answer) } else { answer };
                 let directory = desk.apply(name, &Effects::of_answering(first, answer)).await?;
                 let directory = directory.unwrap_or_else(AbsoluteCapability::null);
                 let request = FollowRequest::answer(answer, first, core.tree.username.clone(), &directory);
