@@ -17,6 +17,26 @@ pub struct Item {
     pub content: Option<Vec<u8>>,
     /// Whom it was shared with to read.
     pub readers: BTreeSet<User>,
+    /// Whom it was shared with to write.
+    pub writers: BTreeSet<User>,
+    /// Whether it was ever shared to write: from then on it has a key of its own, and what moves over its border is a
+    /// copy, with which nothing is shared.
+    pub has_own_space: bool,
+}
+
+impl Item {
+    fn new(owner: User, parent: Option<Id>, name: &str, content: Option<Vec<u8>>) -> Self {
+        let (readers, writers) = (BTreeSet::new(), BTreeSet::new());
+        Item { owner, parent, name: name.to_owned(), content, readers, writers, has_own_space: false }
+    }
+
+    pub fn is_shared(&self) -> bool {
+        !self.readers.is_empty() || !self.writers.is_empty()
+    }
+
+    pub fn is_shared_with(&self, user: User) -> bool {
+        self.readers.contains(&user) || self.writers.contains(&user)
+    }
 }
 
 /// Everything that the three have. The first items are their home directories.
@@ -29,7 +49,7 @@ impl World {
     pub fn new(users: usize) -> Self {
         let mut world = World { items: BTreeMap::new(), next: 0 };
         for owner in 0..users {
-            world.add(Item { owner, parent: None, name: String::new(), content: None, readers: BTreeSet::new() });
+            world.add(Item::new(owner, None, "", None));
         }
         world
     }
@@ -53,9 +73,9 @@ impl World {
         self.items.iter().filter(|(_, item)| item.parent.is_some()).map(|(id, item)| (*id, item))
     }
 
-    pub fn directories(&self, owner: User) -> Vec<Id> {
-        let own = self.items.iter().filter(|(_, item)| item.owner == owner && item.content.is_none());
-        own.map(|(id, _)| *id).collect()
+    /// All directories, home directories too.
+    pub fn directories(&self) -> impl Iterator<Item = Id> {
+        self.items.iter().filter(|(_, item)| item.content.is_none()).map(|(id, _)| *id)
     }
 
     pub fn children(&self, directory: Id) -> impl Iterator<Item = Id> {
@@ -80,18 +100,72 @@ impl World {
     }
 
     pub fn may_read(&self, user: User, id: Id) -> bool {
-        self.item(id).owner == user || self.upwards(id).any(|id| self.item(id).readers.contains(&user))
+        self.item(id).owner == user || self.upwards(id).any(|id| self.item(id).is_shared_with(user))
+    }
+
+    pub fn may_write(&self, user: User, id: Id) -> bool {
+        self.item(id).owner == user || self.upwards(id).any(|id| self.item(id).writers.contains(&user))
+    }
+
+    /// Whether a user may rename, move or remove an item: its entry lies in the directory above it.
+    pub fn may_take(&self, user: User, id: Id) -> bool {
+        self.item(id).parent.is_some_and(|parent| self.may_write(user, parent))
+    }
+
+    /// Whether an item or anything in it is shared by itself.
+    pub fn has_shares(&self, id: Id) -> bool {
+        self.item(id).is_shared() || self.children(id).any(|child| self.has_shares(child))
     }
 
     /// What was shared with a user.
     pub fn shared_with(&self, user: User) -> Vec<Id> {
-        self.items().filter(|(_, item)| item.readers.contains(&user)).map(|(id, _)| id).collect()
+        self.items().filter(|(_, item)| item.is_shared_with(user)).map(|(id, _)| id).collect()
+    }
+
+    /// The item whose key signs for what is in a directory; the home directory in the end.
+    fn space(&self, directory: Id) -> Id {
+        let at = self.upwards(directory).find(|id| self.item(*id).has_own_space);
+        at.or_else(|| self.upwards(directory).last()).expect("an item leads to itself")
+    }
+
+    /// How many items an owner has.
+    pub fn count(&self, owner: User) -> usize {
+        self.items().filter(|(_, item)| item.owner == owner).count()
+    }
+
+    /// The number of items from this one downwards.
+    pub fn size(&self, id: Id) -> usize {
+        1 + self.children(id).map(|child| self.size(child)).sum::<usize>()
     }
 
     pub fn create(&mut self, directory: Id, name: &str, content: Option<Vec<u8>>) -> Id {
-        let owner = self.item(directory).owner;
-        let (parent, name) = (Some(directory), name.to_owned());
-        self.add(Item { owner, parent, name, content, readers: BTreeSet::new() })
+        self.add(Item::new(self.item(directory).owner, Some(directory), name, content))
+    }
+
+    /// Moves an item to where nothing is, or over a file that gives way.
+    pub fn bring(&mut self, id: Id, directory: Id, name: &str) {
+        let existing = self.child(directory, name);
+        let parent = self.item(id).parent.expect("no home directory");
+        if self.space(parent) == self.space(directory) {
+            existing.into_iter().for_each(|existing| self.remove(existing));
+            let item = self.item_mut(id);
+            (item.parent, item.name) = (Some(directory), name.to_owned());
+            return;
+        }
+        match existing {
+            // It stays the file that it was, with another content.
+            Some(existing) => self.item_mut(existing).content = self.item(id).content.clone(),
+            None => self.copy(id, directory, name),
+        }
+        self.remove(id);
+    }
+
+    fn copy(&mut self, id: Id, directory: Id, name: &str) {
+        let copy = self.create(directory, name, self.item(id).content.clone());
+        for child in self.children(id).collect::<Vec<_>>() {
+            let name = self.item(child).name.clone();
+            self.copy(child, copy, &name);
+        }
     }
 
     pub fn remove(&mut self, id: Id) {
