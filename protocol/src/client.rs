@@ -14,6 +14,9 @@
 //! session.make_directory  make_directories  rename  copy  remove  arrange
 //! session.follow(&name)   answer(&name, answer)   contacts()   unfollow(&name)   fingerprint(&name)
 //! session.share(&path, &audience)   share_to_write(&path, &audience)   shares(&path)   shared_with_me()   groups()
+//! session.create_link(&path, &options)   links(&path)   change_link(label, &change)   withdraw_link(label)
+//! session.publish(&path)   unpublish(&path)   published()
+//! OpenLink::open(transport, runtime, settings, &link, &password)  stat, list, download, upload without an account
 //! session.messages()   write_to_operator(text, reply_to)   dismiss_message(id)
 //! session.block(&name)   unblock(&name)   blocked()   profile(&name)   set_profile_field(field, content)
 //! session.space()   usage(&path)   mirror_token()   change_password(&old, &new, &())   delete_account(&password, &())
@@ -40,12 +43,14 @@
 //! | `tree`, `view`, `item` | look-ups with proofs, a consistent look at the tree, one opened node |
 //! | `edit`, `layout`, `commit` | changes to a view, and their publication |
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
-//! | `download`, `file` | reading files |
+//! | `reading`, `download`, `file` | looking, and reading files |
 //! | `desk`, `people` | the account's small files about others, and who they are |
 //! | `following`, `sharing`, `write_sharing`, `receiving`, `mirror` | friends, and what is shared with and by them |
 //! | `groups`, `blocking` | all friends or all followers as one audience; whom the account sees nothing of |
 //! | `profile`, `usage` | what users tell about themselves; how much each directory holds |
 //! | `spaces` | writing spaces: new keys and signers for an item |
+//! | `identity`, `links`, `publishing` | secret links and published files of an account |
+//! | `open_link` | what a link leads to, opened without an account |
 //! | `account`, `sign_up`, `first_login`, `deletion` | accounts |
 //! | `messages` | writing with the operator of the node |
 
@@ -66,17 +71,22 @@ mod file;
 mod first_login;
 mod following;
 mod groups;
+mod identity;
 mod item;
 mod keys;
 mod layout;
+mod links;
 mod messages;
 mod mirror;
 mod network;
+mod open_link;
 mod open_upload;
 mod path;
 mod people;
 mod profile;
 mod progress;
+mod publishing;
+mod reading;
 mod receiving;
 mod revoke;
 mod rewrite;
@@ -103,6 +113,8 @@ pub use file::{Children, File};
 pub use following::{Contact, Followed};
 pub use groups::{Audience, AudienceError, Group};
 pub use keys::SessionState;
+pub use links::{LinkChange, LinkOptions, OwnLink};
+pub use open_link::{LinkPasswordSource, OpenLink};
 pub use path::{MAX_PATH_UNITS, PathError, RemotePath};
 pub use profile::profile_path;
 pub use progress::Progress;

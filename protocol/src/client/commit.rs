@@ -296,6 +296,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
                 new.owned = owned;
                 blocks.extend(proofs);
             }
+            blocks.extend(self.change_identity(owner, &mut new, space.identity).await?);
             (Some(new), blocks)
         };
         let target = data.as_ref().map(|data| {

@@ -28,6 +28,8 @@ pub(crate) struct Tree {
     pub root: AbsoluteCapability,
     /// The owner's mirror token, which new blocks name. Only the account knows it; old accounts may lack one.
     pub mirror_bat: Option<BatWithId>,
+    /// Whether it is an account's whole tree, with its hidden files; else what a link leads to.
+    pub is_account: bool,
 }
 
 impl Tree {
@@ -39,6 +41,7 @@ impl Tree {
             above: Vec::new(),
             root: keys.home.clone(),
             mirror_bat: keys.mirror_bat.clone(),
+            is_account: true,
         }
     }
 }

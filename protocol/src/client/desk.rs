@@ -49,7 +49,7 @@ impl<'v, 's, T: Transport, R: Runtime> Desk<'v, 's, T, R> {
     }
 
     /// The path that a place has for the user.
-    fn path(&self, place: &str) -> Result<RemotePath, ClientError> {
+    pub(crate) fn path(&self, place: &str) -> Result<RemotePath, ClientError> {
         let mut path = RemotePath::home(part(self.view.core.tree.username.as_str())?);
         for name in place.split('/').filter(|name| !name.is_empty()) {
             path = path.join(part(name)?);

@@ -76,6 +76,24 @@ pub enum ClientError {
     /// The home directory can be neither renamed, moved nor removed.
     #[error("the home directory cannot be renamed, moved or removed")]
     Home,
+    /// What a link led to was removed, or has other keys.
+    #[error("what the link led to is not there any more")]
+    DeadLink,
+    /// The time of a link is over.
+    #[error("the link has expired")]
+    LinkExpired,
+    /// A link was opened as often as its owner allows.
+    #[error("the link was opened as often as its owner allows")]
+    LinkUsedUp,
+    /// The node has no such link (any more).
+    #[error("the link does not exist, or was withdrawn")]
+    LinkWithdrawn,
+    /// The account has no link of this label.
+    #[error("the account has no such link")]
+    NoSuchLink,
+    /// Nothing is published at the path itself.
+    #[error("this is not published")]
+    NotPublished,
     /// Only the owner can do this.
     #[error("this belongs to somebody else")]
     NotOwner {
@@ -111,6 +129,12 @@ pub enum ClientError {
     /// The password does not open the account.
     #[error("wrong username or password")]
     WrongPassword,
+    /// The passwords do not open the link.
+    #[error("{}", if *needed { "the link needs a password besides the link itself, and this is not it" } else { "the link is not complete" })]
+    LinkPassword {
+        /// Whether the owner demands a password that does not stand in the link.
+        needed: bool,
+    },
     /// The account asks for a second factor; the session gave none, or a wrong one.
     #[error("the account asks for a second factor")]
     SecondFactor,
@@ -250,6 +274,9 @@ pub enum ClientError {
     /// The login data hold another identity than the one that owns the name.
     #[error("the login data belong to another identity than the username")]
     ForeignIdentity,
+    /// A link to something that does not belong to the user whose it seems to be.
+    #[error("the link is not genuine: what it leads to does not belong to the user whose it seems to be")]
+    ForgedLink,
     /// Login data that the key which the node accepted does not open.
     #[error("the login data do not open with the key that the server accepted for them: damaged or exchanged")]
     ForgedLogin,
@@ -306,6 +333,12 @@ impl ClientError {
             | E::IntoItself { .. }
             | E::Home
             | E::NotOwner { .. }
+            | E::DeadLink
+            | E::LinkExpired
+            | E::LinkUsedUp
+            | E::LinkWithdrawn
+            | E::NoSuchLink
+            | E::NotPublished
             | E::ReadOnly { .. }
             | E::Range { .. }
             | E::InvalidUsername
@@ -318,9 +351,12 @@ impl ClientError {
             | E::NoMessage { .. }
             | E::ForgedRequest
             | E::Limit(_) => ErrorKind::Usage,
-            E::UnknownUser | E::DeletedUser | E::WrongPassword | E::SecondFactor | E::NameTaken => {
-                ErrorKind::Authentication
-            }
+            E::UnknownUser
+            | E::DeletedUser
+            | E::WrongPassword
+            | E::LinkPassword { .. }
+            | E::SecondFactor
+            | E::NameTaken => ErrorKind::Authentication,
             E::Conflict => ErrorKind::Conflict,
             E::Transport(_) | E::Refused { .. } | E::SignUpRefused(_) | E::InboxFull => ErrorKind::Node,
             E::QuotaReached(_) => ErrorKind::Quota,
@@ -336,6 +372,7 @@ impl ClientError {
             | E::ForgedClaim
             | E::KeyChanged { .. }
             | E::ForeignIdentity
+            | E::ForgedLink
             | E::ForgedLogin
             | E::UnfitDerivation(_) => ErrorKind::Untrustworthy,
             E::Damaged { .. } | E::WrongKey(_) | E::Inconsistent(_) => ErrorKind::Damaged,
@@ -352,6 +389,11 @@ impl ClientError {
             E::NotEmpty { .. } => "Ask for removal with everything below it.",
             E::UnknownUser => "Check the spelling of the username and the server's address.",
             E::WrongPassword => "Check the password; upper and lower case count.",
+            E::DeadLink | E::LinkExpired | E::LinkUsedUp | E::LinkWithdrawn => "Ask the link's owner for a new one.",
+            E::NoSuchLink => "List the links to see which there are.",
+            E::LinkPassword { needed: true } => "Ask the link's owner for the password.",
+            E::LinkPassword { needed: false } => "Check that the whole link was copied, with what stands behind the #.",
+            E::ForgedLink => "Do not trust what the link shows. Ask the person who gave it to you.",
             E::SecondFactor => "Give the current code of the account's second factor.",
             E::NameTaken => "Choose another username.",
             E::SignUpRefused(_) => "Ask the server's operator for a sign-up token.",

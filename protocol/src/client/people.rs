@@ -61,6 +61,31 @@ impl<T: Transport, R: Runtime> WriterSource for Possessions<'_, T, R> {
     }
 }
 
+/// The identity of a name, as its chain of claims proves it, for somebody who has no key store.
+pub(crate) async fn claimed_owner<T: Transport, R: Runtime>(
+    network: &Network<T, R>,
+    name: &Username,
+) -> Result<Owner, ClientError> {
+    let mut store = TofuKeyStore::default();
+    learn(network, &mut store, name).await?;
+    store.owner(name).cloned().ok_or(ClientError::UnknownUser)
+}
+
+/// Compares what a store knows of a name with its chain of claims. Whether that was anything new.
+async fn learn<T: Transport, R: Runtime>(
+    network: &Network<T, R>,
+    store: &mut TofuKeyStore,
+    name: &Username,
+) -> Result<bool, ClientError> {
+    let (chain, keys) = fetch_chain(network, name).await?;
+    let key_of = |owner: &Owner| keys.iter().find(|(known, _)| known == owner).map(|(_, key)| *key);
+    let today = Date::from_unix_millis(millis(network.runtime.now()));
+    store.update(name, &chain, today, key_of).map_err(|error| match error {
+        TofuError::Changed { name, .. } => ClientError::KeyChanged { name },
+        _ => ClientError::ForgedClaim,
+    })
+}
+
 /// The public side of the user whose identity is `owner`.
 pub(crate) async fn person<T: Transport, R: Runtime>(
     network: &Network<T, R>,
@@ -87,15 +112,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         if let Some(owner) = store.owner(name).filter(|_| !compare) {
             return Ok(owner.clone());
         }
-        let network = &self.view.core.network;
-        let (chain, keys) = fetch_chain(network, name).await?;
-        let key_of = |owner: &Owner| keys.iter().find(|(known, _)| known == owner).map(|(_, key)| *key);
-        let today = Date::from_unix_millis(millis(network.runtime.now()));
-        let is_new = store.update(name, &chain, today, key_of).map_err(|error| match error {
-            TofuError::Changed { name, .. } => ClientError::KeyChanged { name },
-            _ => ClientError::ForgedClaim,
-        })?;
-        if is_new {
+        if learn(&self.view.core.network, &mut store, name).await? {
             self.put(KEYSTORE, &store, true);
         }
         store.owner(name).cloned().ok_or(ClientError::UnknownUser)

@@ -127,8 +127,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// [`ClientError::NotFound`], and whatever the node does.
     pub async fn stat(&self, path: &RemotePath) -> Result<Entry, ClientError> {
         self.look_around(path).await?;
-        let item = on_current_state!(&self.core, |view| view.resolve(path).await)?;
-        Ok(Entry::of(&item))
+        self.core.stat(path).await
     }
 
     /// The children of a directory with all their properties, sorted by name. Entries that lead nowhere are left out.
@@ -137,14 +136,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// [`ClientError::NotFound`], [`ClientError::NotADirectory`].
     pub async fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, ClientError> {
         self.look_around(path).await?;
-        let entries = on_current_state!(&self.core, |view| {
-            let directory = view.resolve_directory(path).await?;
-            let items = view.children_of(path, &directory).await?;
-            Ok(items.into_iter().map(|(name, item)| Entry { name, ..Entry::of(&item) }).collect())
-        });
-        let mut entries: Vec<Entry> = entries?;
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+        self.core.list(path).await
     }
 
     /// The names of a directory's children, sorted, with what their entries hint: one look-up for the directory, none
@@ -262,13 +254,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// [`ClientError::NotFound`], [`ClientError::IsADirectory`].
     pub async fn file(&self, path: &RemotePath) -> Result<File<'_, T, R>, ClientError> {
         self.look_around(path).await?;
-        on_current_state!(&self.core, |view| {
-            let item = view.resolve(path).await?;
-            match item.is_directory() {
-                true => Err(ClientError::IsADirectory { path: path.clone() }),
-                false => OpenFile::new(view, item).await.map(File::new),
-            }
-        })
+        self.core.file(path).await
     }
 
     /// Opens everything in a directory with the look-ups of one [`list`](Self::list): to read many files, open them
@@ -278,19 +264,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// As [`list`](Self::list).
     pub async fn children(&self, path: &RemotePath) -> Result<Children<'_, T, R>, ClientError> {
         self.look_around(path).await?;
-        on_current_state!(&self.core, |view| {
-            let directory = view.resolve_directory(path).await?;
-            let mut items = view.children_of(path, &directory).await?;
-            items.sort_by(|a, b| a.0.cmp(&b.0));
-            let mut opened = Children { directories: Vec::new(), files: Vec::new() };
-            for (name, item) in items {
-                match item.is_directory() {
-                    true => opened.directories.push(Entry { name, ..Entry::of(&item) }),
-                    false => opened.files.push(File::new(OpenFile::new(view, item).await?)),
-                }
-            }
-            Ok(opened)
-        })
+        self.core.children(path).await
     }
 
     /// Overwrites a part of a file from an offset on, which may be at its end but not beyond.
@@ -362,6 +336,13 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                     return Ok(false);
                 }
                 make_way(view, &target, &item, if_exists).await?;
+                if if_exists == IfExists::Replace {
+                    // What was shared was the file that is replaced.
+                    let mut desk = Desk::new(view);
+                    desk.end_links(self.keys(), to).await?;
+                    desk.follow_shares(to, None).await?;
+                    desk.save().await?;
+                }
                 match source_parent.cap.location() == target_parent.cap.location() {
                     true => view.rename(&source, &item, &to_name).await?,
                     false => view.move_item(&source, &item, &target).await?,
@@ -376,6 +357,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         if !same_space {
             // Another writing space has other keys, so the content moves (`spec/03` §4.8).
             self.copy(from, to, if_exists, &()).await?;
+            self.move_links(from, to).await?;
             self.remove(from, true).await?;
         }
         Ok(())
@@ -399,6 +381,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 }
                 view.remove(&Place { parent: &parent, name: &name, path }, &item).await?;
                 let mut desk = Desk::new(view);
+                desk.end_links(self.keys(), path).await?;
                 desk.follow_shares(path, None).await?;
                 desk.save().await?;
                 view.commit(transaction).await

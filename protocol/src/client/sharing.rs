@@ -141,6 +141,21 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         Ok(None)
     }
 
+    /// The names above an item, from the nearest to that of the home directory; none if the way is broken.
+    pub(crate) async fn names_above(&mut self, item: &Item) -> Result<Option<Vec<FileName>>, ClientError> {
+        let mut item = item.clone();
+        let mut names = Vec::new();
+        while item.parent_block().parent.is_some() {
+            let Some(above) = self.above(&item).await? else { return Ok(None) };
+            names.push(above.properties().name.clone());
+            if names.len() > MAX_DEPTH {
+                return Ok(None);
+            }
+            item = above;
+        }
+        Ok(Some(names))
+    }
+
     /// Where a capability leads: names are followed upwards, and the user in front must own it, so that nobody can plant
     /// a tree under the name of another (`spec/05` §4.2).
     pub(crate) async fn locate(&mut self, cap: &AbsoluteCapability) -> Result<Option<RemotePath>, ClientError> {
@@ -155,16 +170,10 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 
     /// Where a capability says that it leads, whoever owns it. None for a home directory.
     pub(crate) async fn trail(&mut self, cap: &AbsoluteCapability) -> Result<Option<RemotePath>, ClientError> {
-        let Some(mut item) = self.open_shared(cap).await? else { return Ok(None) };
+        let Some(item) = self.open_shared(cap).await? else { return Ok(None) };
+        let Some(above) = self.names_above(&item).await? else { return Ok(None) };
         let mut names = vec![item.properties().name.clone()];
-        while item.parent_block().parent.is_some() {
-            let Some(above) = self.above(&item).await? else { return Ok(None) };
-            names.push(above.properties().name.clone());
-            if names.len() > MAX_DEPTH {
-                return Ok(None);
-            }
-            item = above;
-        }
+        names.extend(above);
         let Some(user) = names.pop().filter(|_| !names.is_empty()) else { return Ok(None) };
         Ok(Some(names.into_iter().rev().fold(RemotePath::home(user), |path, name| path.join(name))))
     }

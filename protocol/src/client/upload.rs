@@ -208,7 +208,9 @@ async fn upload_within<T: Transport, R: Runtime>(
     let mirror = target.mirror(core.mirror_of(&owner));
     let sealing = Sealing { owner, data_key: SymmetricKey::generate(&mut runtime.rng()), mirror, signer };
     let mime = mime_type(first.content(), name.as_str());
-    if let Some(size) = announced.filter(|size| existing.is_none() && *size > core.network.settings.commit_bytes) {
+    // A link leads to no place for the transaction file, so there nothing is published before the end.
+    let is_split = |size: &u64| core.tree.is_account && *size > core.network.settings.commit_bytes;
+    if let Some(size) = announced.filter(|size| existing.is_none() && is_split(size)) {
         let meta = options.meta(size, mime, runtime.now());
         let upload = OpenUpload::begin(core, path, &meta, sealing, options.resume).await?;
         return large(core, transaction, upload, first, source, options.if_exists, progress).await;

@@ -12,6 +12,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::core::Core;
 use super::error::ClientError;
+use super::identity::IdentityChanges;
 use super::item::{Item, Reached, Signer, data_error};
 use super::network::Version;
 use super::path::RemotePath;
@@ -48,6 +49,8 @@ pub(crate) struct Space {
     pub ended: bool,
     /// The space around it, if it comes into being with these changes.
     pub begins_in: Option<Writer>,
+    /// What changes of the links and published files, if it is the account's identity.
+    pub identity: IdentityChanges,
 }
 
 /// A directory with all its entries.
@@ -369,6 +372,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
             disowned: Vec::new(),
             ended: false,
             begins_in: None,
+            identity: IdentityChanges::default(),
         })
     }
 }

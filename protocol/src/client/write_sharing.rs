@@ -8,6 +8,7 @@ use super::desk::Desk;
 use super::edit::Place;
 use super::error::ClientError;
 use super::groups::Audience;
+use super::keys::SessionKeys;
 use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::session::Session;
@@ -21,6 +22,9 @@ use crate::cryptree::rotation::RotatedItem;
 use crate::links::LinkProperties;
 use crate::social::places::{self, SHARED_WITH, SHARING_READ, SHARING_WRITE};
 use crate::social::shared_with::{Access, SharedWithState, Shares};
+
+/// What is told to be damaged.
+const WHAT: &str = "the record of what is shared";
 
 /// A secret link of an item that has a new capability: what the link holds must be sealed anew, under the same label and
 /// passwords (`spec/05` §7.6).
@@ -61,7 +65,6 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 
     /// What the record says of a path and of everything below it.
     pub(crate) async fn recorded(&mut self, path: &RemotePath) -> Result<Vec<(RemotePath, Shares)>, ClientError> {
-        const WHAT: &str = "the record of what is shared";
         let mut found = Vec::new();
         let owner = user_of(path)?;
         if let (Some(parent), Some(name)) = (path.parent(), path.names().last()) {
@@ -91,18 +94,17 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 impl<T: Transport, R: Runtime> View<'_, T, R> {
     /// Sees to it that an own item has a writing space of its own, so that others may write it and nothing beside it. If it
     /// gets one now, it has new capabilities, and these are sent to everybody who has access.
-    pub(crate) async fn require_space(&mut self, path: &RemotePath) -> Result<Vec<OutdatedLink>, ClientError> {
+    pub(crate) async fn require_space(&mut self, keys: &SessionKeys, path: &RemotePath) -> Result<(), ClientError> {
         let (parent_path, name) = split(path)?;
         let parent = self.resolve_own_directory(&parent_path).await?;
         let item = self.child(&parent, &name).await?.ok_or_else(|| ClientError::NotFound { path: path.clone() })?;
         if View::<T, R>::has_own_space(&parent, &item) {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let rotated = self.rotate(&Place { parent: &parent, name: &name, path }, &item, true).await?;
         let mut desk = Desk::new(self);
-        let links = desk.resend(path, &rotated).await?;
-        desk.save().await?;
-        Ok(links)
+        desk.follow_rotation(keys, path, &rotated).await?;
+        desk.save().await
     }
 }
 
@@ -133,9 +135,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 let mut desk = Desk::new(view);
                 let recipients = desk.recipients(with).await?;
                 desk.save().await?;
-                if !view.require_space(path).await?.is_empty() {
-                    return Err(ClientError::Limit("this has secret links that would end: withdraw them first"));
-                }
+                view.require_space(self.keys(), path).await?;
                 let item = view.resolve_own(path).await?;
                 let mut desk = Desk::new(view);
                 let mut granted = Vec::new();
