@@ -294,8 +294,9 @@ pub(crate) async fn require_directories<T: Transport, R: Runtime>(
     path: &RemotePath,
     is_hidden: bool,
 ) -> Result<Item, ClientError> {
-    // Of somebody else's tree only what was shared can be seen from above, so the way begins at the lowest that is there.
-    let mut here = match view.core.is_own(path) {
+    // Of somebody else's tree only what was shared can be seen from above, and of a link's nothing above its root, so the
+    // way begins at the lowest that is there.
+    let mut here = match view.core.is_own(path) && view.core.tree.is_account {
         true => RemotePath::home(path.user().clone()),
         false => path.clone(),
     };

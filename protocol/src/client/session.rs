@@ -336,18 +336,13 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                     return Ok(false);
                 }
                 make_way(view, &target, &item, if_exists).await?;
-                if if_exists == IfExists::Replace {
-                    // What was shared was the file that is replaced.
-                    let mut desk = Desk::new(view);
-                    desk.end_links(self.keys(), to).await?;
-                    desk.follow_shares(to, None).await?;
-                    desk.save().await?;
-                }
                 match source_parent.cap.location() == target_parent.cap.location() {
                     true => view.rename(&source, &item, &to_name).await?,
                     false => view.move_item(&source, &item, &target).await?,
                 }
                 let mut desk = Desk::new(view);
+                // What gave way takes its links with it.
+                desk.end_links(self.keys(), to).await?;
                 desk.follow_shares(from, Some(to)).await?;
                 desk.save().await?;
                 view.commit(transaction).await?;

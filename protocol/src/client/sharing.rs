@@ -456,7 +456,11 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 
     /// What a path of somebody else leads to, by what was shared up to now.
     pub(crate) async fn resolve_shared(&mut self, path: &RemotePath) -> Result<Item, ClientError> {
-        let item = Desk::new(self).shared_item(path).await?;
+        // Whoever opens a link has nothing of others, whatever the link's owner has put there.
+        let item = match self.core.tree.is_account {
+            true => Desk::new(self).shared_item(path).await?,
+            false => None,
+        };
         item.ok_or_else(|| ClientError::NotFound { path: path.clone() })
     }
 
