@@ -13,7 +13,7 @@ use pyrgos_protocol::api::Call;
 use pyrgos_protocol::api::links::OpenSecretLink;
 use pyrgos_protocol::api::mutable::SetPointers;
 use pyrgos_protocol::client::{
-    ClientError, IfExists, InlineRuntime, LinkChange, LinkOptions, OpenLink, OwnLink, Settings, UploadOptions,
+    ClientError, IfExists, InlineRuntime, LinkChange, LinkOptions, OpenLink, OwnLink, Settings, Taken, UploadOptions,
 };
 use pyrgos_protocol::links::address::{LinkAddress, LinkTarget};
 use pyrgos_protocol::links::{LinkLabel, LinkPassword, SecretLink};
@@ -189,6 +189,10 @@ fn links_follow_their_target() {
     // New keys for everything.
     run(alice.share_to_write(&path("/alice/moved"), &[name("bob")])).unwrap();
     put(&bob, "/alice/moved/c.txt", b"of bob");
+    assert_eq!(content(&open(&node, &folder).unwrap(), "/alice/moved/c.txt"), b"of bob");
+    assert_eq!(content(&open(&node, &inner).unwrap(), "/alice/moved/inner/b.txt"), b"inner");
+    // Access taken back changes the keys again, and the signer; links are for others.
+    run(alice.unshare(&path("/alice/moved"), &[name("bob")], Taken::All)).unwrap();
     assert_eq!(content(&open(&node, &folder).unwrap(), "/alice/moved/c.txt"), b"of bob");
     assert_eq!(content(&open(&node, &inner).unwrap(), "/alice/moved/inner/b.txt"), b"inner");
     // Out of the writing space.

@@ -13,6 +13,7 @@ use super::desk::{Desk, part};
 use super::edit::Place;
 use super::error::ClientError;
 use super::groups::Audience;
+use super::keys::SessionKeys;
 use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::session::Session;
@@ -193,7 +194,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 
 impl<T: Transport, R: Runtime> View<'_, T, R> {
     /// Gives things new keys, those that are still there. Afterwards the record has to be changed and the new capabilities
-    /// handed out: [`Desk::resend`].
+    /// handed out: [`Desk::follow_rotation`].
     async fn renew(&mut self, targets: &[Target]) -> Result<Vec<(RemotePath, Rotated)>, ClientError> {
         let mut renewed = Vec::new();
         for Target { path, new_signers } in targets {
@@ -212,12 +213,15 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Hands out the new capabilities of things that have new keys, to all who stand in the record.
-    async fn hand_out(&mut self, renewed: &[(RemotePath, Rotated)], revoked: &mut Revoked) -> Result<(), ClientError> {
+    async fn hand_out(
+        &mut self,
+        keys: &SessionKeys,
+        renewed: &[(RemotePath, Rotated)],
+        revoked: &mut Revoked,
+    ) -> Result<(), ClientError> {
         let mut resent = BTreeSet::new();
         for (path, rotated) in renewed {
-            if !self.resend(path, rotated).await?.is_empty() {
-                return Err(ClientError::Limit("this has secret links that would end: withdraw them first"));
-            }
+            self.follow_rotation(keys, path, rotated).await?;
             for (_, shares) in self.recorded(path).await? {
                 resent.extend(shares.readers.into_iter().chain(shares.writers));
             }
@@ -298,7 +302,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 let renewed = view.renew(&[Target { path: path.clone(), new_signers }]).await?;
                 let mut desk = Desk::new(view);
                 desk.unrecord(path, taken.accesses(), &lose).await?;
-                desk.hand_out(&renewed, &mut revoked).await?;
+                desk.hand_out(self.keys(), &renewed, &mut revoked).await?;
                 revoked.other = desk.other_access(path, users(&expanded)).await?;
                 desk.save().await?;
                 view.commit(transaction).await?;
@@ -336,7 +340,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                         desk.unrecord(path, Taken::All.accesses(), &one).await?;
                     }
                 }
-                desk.hand_out(&renewed, &mut revoked).await?;
+                desk.hand_out(self.keys(), &renewed, &mut revoked).await?;
                 desk.remove(&places::sharing_directory(&Recipient::from(name.clone()))).await?;
                 desk.save().await?;
                 view.commit(transaction).await?;
