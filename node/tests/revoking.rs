@@ -327,7 +327,7 @@ fn an_interruption_leaves_all_or_nothing() {
     run(alice.share_to_write(&path("/alice/folder/inner"), &[name("carol")])).unwrap();
     let folder = path("/alice/folder");
     let (mut broken, mut completed) = (0, 0);
-    for (round, taken) in [Taken::All, Taken::Writing].into_iter().cycle().enumerate().take(60) {
+    for (round, taken) in [Taken::All, Taken::Writing].into_iter().cycle().enumerate().take(70) {
         // The state of before, again.
         let device = second(&alice, 100 + round as u64);
         run(device.share(&folder, &[name("bob"), name("carol")])).unwrap();
