@@ -10,12 +10,15 @@ pub mod change;
 pub mod deletion;
 pub mod failure;
 pub mod groups;
+pub mod link;
 pub mod messages;
 mod node;
 mod operator;
 pub mod output;
 pub mod profile;
 pub mod progress;
+pub mod publish;
+mod readable;
 pub mod secret;
 pub mod session;
 pub mod social;
@@ -106,6 +109,10 @@ enum Command {
     Shares(social::SharesArgs),
     /// Show what others share with you; the paths work in ls, tree, stat, get, cat and cp
     SharedWithMe,
+    #[command(subcommand)]
+    Link(link::LinkCommand),
+    Publish(publish::PublishArgs),
+    Unpublish(publish::UnpublishArgs),
     Messages(messages::MessagesArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
@@ -195,6 +202,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Share(args) => social::share(&global, args).await,
                     Command::Unshare(args) => unshare::unshare(&global, args).await,
                     Command::Shares(args) => social::shares(&global, args).await,
+                    Command::Link(command) => link::run(&global, command).await,
+                    Command::Publish(args) => publish::publish(&global, args).await,
+                    Command::Unpublish(args) => publish::unpublish(&global, args).await,
                     Command::SharedWithMe => social::shared_with_me(&global).await,
                     Command::Messages(args) => messages::run(&global, args).await,
                     Command::Completions(_)

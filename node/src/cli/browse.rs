@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::output::{Output, human_size, local_time, printable, utc_time};
+use super::readable::Readable;
 use super::session::{Global, NativeSession, Unlocked, fail};
 
 /// List folders
 #[derive(Args, Debug)]
 pub struct LsArgs {
     /// What to list: absolute as /alice/notes, or below the home folder [default: the home folder]
-    paths: Vec<String>,
+    pub(super) paths: Vec<String>,
     /// With kind, size and time of the last change
     #[arg(short)]
     long: bool,
@@ -45,25 +46,35 @@ pub struct StatArgs {
 /// Lists folders.
 pub async fn list(global: &Global, args: LsArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
-    let output = global.output();
-    let paths = if args.paths.is_empty() { vec![String::new()] } else { args.paths.clone() };
-    for (n, text) in paths.iter().enumerate() {
-        let path = unlocked.path(text)?;
-        let entry = unlocked.session.stat(&path).await.map_err(fail)?;
+    let texts = if args.paths.is_empty() { vec![String::new()] } else { args.paths.clone() };
+    let paths = texts.iter().map(|text| unlocked.path(text)).collect::<Result<Vec<_>, _>>()?;
+    show(&unlocked.session, global.output(), &args, &paths).await?;
+    unlocked.close()
+}
+
+/// Lists folders of a tree.
+pub(super) async fn show<S: Readable>(
+    tree: &S,
+    output: Output,
+    args: &LsArgs,
+    paths: &[RemotePath],
+) -> Result<(), Failure> {
+    for (n, path) in paths.iter().enumerate() {
+        let entry = tree.stat(path).await.map_err(fail)?;
         if !entry.is_directory {
-            print(output, &args, &path, &[entry]);
+            print(output, args, path, &[entry]);
             continue;
         }
         if paths.len() > 1 && !output.json {
             output.line(format!("{}{}:", if n > 0 { "\n" } else { "" }, printable(&path.to_string())), &());
         }
-        let entries = unlocked.session.list(&path).await.map_err(fail)?;
+        let entries = tree.list(path).await.map_err(fail)?;
         let shown: Vec<Entry> = entries.into_iter().filter(|entry| args.all || !entry.is_hidden).collect();
         for entry in &shown {
-            print(output, &args, &path.join(entry.name.clone()), std::slice::from_ref(entry));
+            print(output, args, &path.join(entry.name.clone()), std::slice::from_ref(entry));
         }
     }
-    unlocked.close()
+    Ok(())
 }
 
 fn print(output: Output, args: &LsArgs, path: &RemotePath, entries: &[Entry]) {

@@ -36,6 +36,81 @@ pub struct NewPasswordSource {
     new_password_fd: Option<u32>,
 }
 
+/// Where a secret link comes from; without any of these it is asked for.
+#[derive(Args, Clone, Debug, Default)]
+#[group(multiple = false)]
+pub struct LinkSource {
+    /// Read the link from the first line of FILE (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    link_file: Option<PathBuf>,
+    /// Read the link from the first line of an open file descriptor
+    #[arg(long, value_name = "N")]
+    link_fd: Option<u32>,
+}
+
+impl LinkSource {
+    /// The text of the link.
+    pub fn read(&self) -> Result<Zeroizing<String>, Failure> {
+        match given(self.link_file.as_deref(), self.link_fd)? {
+            Some(secret) => Ok(secret),
+            None => ask("Link: ", "--link-file"),
+        }
+    }
+}
+
+/// Where the password comes from that a link demands besides the link itself.
+#[derive(Args, Clone, Debug, Default)]
+#[group(multiple = false)]
+pub struct LinkPasswordFile {
+    /// Read the link's additional password from the first line of FILE (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    link_password_file: Option<PathBuf>,
+    /// Read the link's additional password from the first line of an open file descriptor
+    #[arg(long, value_name = "N")]
+    link_password_fd: Option<u32>,
+}
+
+impl LinkPasswordFile {
+    /// The password, if a file or a descriptor was named.
+    pub fn given(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        given(self.link_password_file.as_deref(), self.link_password_fd)
+    }
+
+    /// The password of somebody else's link.
+    pub fn existing(&self) -> Result<Zeroizing<String>, Failure> {
+        match self.given()? {
+            Some(secret) => Ok(secret),
+            None => ask("Password of the link: ", "--link-password-file"),
+        }
+    }
+}
+
+/// An additional password that the owner of a link chooses now.
+#[derive(Args, Clone, Debug, Default)]
+#[group(multiple = false)]
+pub struct NewLinkPassword {
+    /// Ask for a password that must be given besides the link
+    #[arg(long)]
+    ask_link_password: bool,
+    /// Read that password from the first line of FILE (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    link_password_file: Option<PathBuf>,
+    /// Read that password from the first line of an open file descriptor
+    #[arg(long, value_name = "N")]
+    link_password_fd: Option<u32>,
+}
+
+impl NewLinkPassword {
+    /// The password, if there shall be one.
+    pub fn chosen(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        let secret = given(self.link_password_file.as_deref(), self.link_password_fd)?;
+        match secret.is_some() || self.ask_link_password {
+            true => chosen(secret, "Password of the link: ", "--link-password-file").map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
 impl PasswordSource {
     /// The password of an existing account.
     pub fn existing(&self, prompt: &str) -> Result<Zeroizing<String>, Failure> {

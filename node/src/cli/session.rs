@@ -60,7 +60,8 @@ pub fn agent() -> Agent {
     Agent::new(AgentFolder::of_this_user())
 }
 
-fn connect(address: &str) -> Result<HttpTransport, Failure> {
+/// The server at an address.
+pub fn connect(address: &str) -> Result<HttpTransport, Failure> {
     HttpTransport::new(address).map_err(|error| Failure::new(Kind::Usage, error.to_string()))
 }
 
@@ -169,7 +170,15 @@ impl Drop for Unlocked {
 /// A failure of the client as the command line tells it.
 pub fn fail(error: ClientError) -> Failure {
     let kind = match &error {
-        ClientError::NotFound { .. } | ClientError::UnknownUser | ClientError::DeletedUser => Kind::NotFound,
+        ClientError::NotFound { .. }
+        | ClientError::DeadLink
+        | ClientError::LinkExpired
+        | ClientError::LinkUsedUp
+        | ClientError::LinkWithdrawn
+        | ClientError::NoSuchLink
+        | ClientError::NotPublished
+        | ClientError::UnknownUser
+        | ClientError::DeletedUser => Kind::NotFound,
         ClientError::Exists { .. } | ClientError::NotEmpty { .. } | ClientError::NameTaken => Kind::Conflict,
         ClientError::Refused { source, .. } if !source.is_transient() => Kind::Other,
         ClientError::SignUpRefused(_) => Kind::Other,

@@ -7,6 +7,7 @@ use pyrgos_protocol::cryptree::name::FileName;
 
 use super::failure::{Failure, Kind};
 use super::output::defused;
+use super::readable::Readable;
 use super::session::{Unlocked, fail};
 
 /// The last path of a command.
@@ -21,8 +22,17 @@ pub struct Target {
 impl Target {
     /// Looks at the last path of a command with some sources.
     pub async fn find(unlocked: &Unlocked, text: &str, sources: usize) -> Result<Self, Failure> {
-        let path = unlocked.path(text)?;
-        let is_folder = match unlocked.session.stat(&path).await {
+        Target::at(&unlocked.session, unlocked.path(text)?, text, sources).await
+    }
+
+    /// Looks at the last path of a command, which was written as `text`, in a tree.
+    pub(super) async fn at<S: Readable>(
+        tree: &S,
+        path: RemotePath,
+        text: &str,
+        sources: usize,
+    ) -> Result<Self, Failure> {
+        let is_folder = match tree.stat(&path).await {
             Ok(entry) => entry.is_directory,
             Err(ClientError::NotFound { .. }) if !text.ends_with('/') && sources == 1 => false,
             Err(error) => return Err(fail(error)),

@@ -15,7 +15,8 @@ use serde_json::json;
 use super::failure::{Failure, Kind};
 use super::output::{Output, defused, human_size};
 use super::progress::Transfer;
-use super::session::{Global, NativeSession, Unlocked, fail};
+use super::readable::Readable;
+use super::session::{Global, Unlocked, fail};
 use super::target::{Target, require_distinct};
 use crate::native::files::{LocalSink, LocalSource, StreamSink};
 use crate::native::{HttpTransport, NativeRuntime};
@@ -30,16 +31,16 @@ const FILES_AT_ONCE: usize = 8;
 pub struct PutArgs {
     /// What to store (`-`: standard input), and last the new path or the folder to put it into
     #[arg(required = true, num_args = 2.., value_names = ["LOCAL", "REMOTE"])]
-    paths: Vec<PathBuf>,
+    pub(super) paths: Vec<PathBuf>,
     /// Folders too, with everything below them
     #[arg(short, long)]
-    recursive: bool,
+    pub(super) recursive: bool,
     /// Leave files alone that are there already
     #[arg(short, long)]
-    no_clobber: bool,
+    pub(super) no_clobber: bool,
     /// Go on with interrupted uploads of large files: only if the local files have not changed since
     #[arg(long)]
-    resume: bool,
+    pub(super) resume: bool,
 }
 
 /// Fetch files or folders
@@ -49,13 +50,13 @@ pub struct PutArgs {
 pub struct GetArgs {
     /// What to fetch, and last the local path or folder to put it into [default: the current folder]
     #[arg(required = true, value_names = ["REMOTE", "LOCAL"])]
-    paths: Vec<String>,
+    pub(super) paths: Vec<String>,
     /// Folders too, with everything below them
     #[arg(short, long)]
-    recursive: bool,
+    pub(super) recursive: bool,
     /// Leave files alone that are there already
     #[arg(short, long)]
-    no_clobber: bool,
+    pub(super) no_clobber: bool,
 }
 
 /// Write files to standard output
@@ -63,10 +64,10 @@ pub struct GetArgs {
 pub struct CatArgs {
     /// Files to write, one after another
     #[arg(required = true)]
-    paths: Vec<String>,
+    pub(super) paths: Vec<String>,
 }
 
-type NativeBatch<'s> = Batch<'s, HttpTransport, NativeRuntime>;
+pub(super) type NativeBatch<'s> = Batch<'s, HttpTransport, NativeRuntime>;
 type NativeFile<'s> = File<'s, HttpTransport, NativeRuntime>;
 
 /// Stores files or folders.
@@ -76,13 +77,26 @@ pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
     let Some((last, sources)) = args.paths.split_last() else { return Ok(()) };
     let last = last.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the remote path is not UTF-8"))?;
     let target = Target::find(&unlocked, last, sources.len()).await?;
+    let stored = store(unlocked.session.batch(), output, sources, &target, &args).await?;
+    unlocked.close()?;
+    Failure::all_or(stored)
+}
+
+/// Stores files or folders at a target, and gives the failures of single ones.
+pub(super) async fn store(
+    batch: NativeBatch<'_>,
+    output: Output,
+    sources: &[PathBuf],
+    target: &Target,
+    args: &PutArgs,
+) -> Result<Vec<Failure>, Failure> {
     let mut placed = Vec::new();
     for source in sources {
         placed.push(if source == Path::new("-") { target.path.clone() } else { target.of(remote_name(source)?) });
     }
     require_distinct(&placed)?;
     let mut upload = Upload {
-        batch: unlocked.session.batch(),
+        batch,
         transfer: Transfer::new(output, "put", total(sources, args.recursive)),
         if_exists: if args.no_clobber { IfExists::Skip } else { IfExists::Replace },
         resume: args.resume,
@@ -108,7 +122,7 @@ pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
         (Ok(count), None) => count,
         (finished, stopped) => {
             skipped.extend(finished.err().into_iter().chain(stopped));
-            return Failure::all_or(skipped);
+            return Failure::all_or(skipped).map(|()| Vec::new());
         }
     };
     if output.json {
@@ -117,8 +131,7 @@ pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
         let left = if count.skipped > 0 { format!(", {} left alone", count.skipped) } else { String::new() };
         output.note(format!("{} files stored{left}", count.files));
     }
-    unlocked.close()?;
-    Failure::all_or(skipped)
+    Ok(skipped)
 }
 
 struct Upload<'s> {
@@ -275,7 +288,17 @@ fn total(sources: &[PathBuf], recursive: bool) -> Option<u64> {
 /// Fetches files or folders.
 pub async fn get(global: &Global, args: GetArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
-    let output = global.output();
+    fetch(&unlocked.session, global.output(), &args, |text| unlocked.path(text)).await?;
+    unlocked.close()
+}
+
+/// Fetches files or folders of a tree.
+pub(super) async fn fetch<S: Readable>(
+    tree: &S,
+    output: Output,
+    args: &GetArgs,
+    path_of: impl Fn(&str) -> Result<RemotePath, Failure>,
+) -> Result<(), Failure> {
     let (sources, last) = match args.paths.split_last() {
         Some((last, sources)) if !sources.is_empty() => (sources, PathBuf::from(last)),
         _ => (&args.paths[..], PathBuf::from(".")),
@@ -285,10 +308,10 @@ pub async fn get(global: &Global, args: GetArgs) -> Result<(), Failure> {
     }
     let mut fetched = Fetched::default();
     for source in sources {
-        let path = unlocked.path(source)?;
-        let entry = unlocked.session.stat(&path).await.map_err(fail)?;
+        let path = path_of(source)?;
+        let entry = tree.stat(&path).await.map_err(fail)?;
         let to = if last.is_dir() { last.join(entry.name.as_str()) } else { last.clone() };
-        let download = Download { session: &unlocked.session, no_clobber: args.no_clobber };
+        let download = Download { tree, no_clobber: args.no_clobber };
         match (entry.is_directory, args.recursive) {
             (true, true) => download.folder(output, &path, &to, &mut fetched).await?,
             (true, false) => {
@@ -297,7 +320,7 @@ pub async fn get(global: &Global, args: GetArgs) -> Result<(), Failure> {
             }
             (false, _) => {
                 let transfer = Transfer::new(output, "get", Some(entry.size_bytes));
-                let file = unlocked.session.file(&path).await.map_err(fail)?;
+                let file = tree.file(&path).await.map_err(fail)?;
                 fetched.add(download.file(&file, &to, &transfer).await?, entry.size_bytes);
             }
         }
@@ -307,7 +330,7 @@ pub async fn get(global: &Global, args: GetArgs) -> Result<(), Failure> {
     } else if fetched.files > 1 {
         output.note(format!("{} files, {}", fetched.files, human_size(fetched.bytes)));
     }
-    unlocked.close()
+    Ok(())
 }
 
 #[derive(Default)]
@@ -328,12 +351,12 @@ impl Fetched {
     }
 }
 
-struct Download<'s> {
-    session: &'s NativeSession,
+struct Download<'s, S> {
+    tree: &'s S,
     no_clobber: bool,
 }
 
-impl Download<'_> {
+impl<S: Readable> Download<'_, S> {
     /// Fetches one file; false if one is there and shall stay.
     async fn file(&self, file: &NativeFile<'_>, to: &Path, transfer: &Transfer) -> Result<bool, Failure> {
         if self.no_clobber && to.exists() {
@@ -371,7 +394,7 @@ impl Download<'_> {
                 Err(_) if to.is_dir() => {}
                 made => made.map_err(|error| local(&to, &error))?,
             }
-            let children = self.session.children(&path).await.map_err(fail)?;
+            let children = self.tree.children(&path).await.map_err(fail)?;
             pending.extend(children.directories.into_iter().map(|entry| {
                 let to = to.join(entry.name.as_str());
                 (path.join(entry.name), to)
@@ -395,14 +418,25 @@ impl Download<'_> {
 /// Writes files to standard output.
 pub async fn cat(global: &Global, args: CatArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
+    write_out(&unlocked.session, &args, |text| unlocked.path(text)).await?;
+    unlocked.close()
+}
+
+/// Writes files of a tree to standard output.
+pub(super) async fn write_out<S: Readable>(
+    tree: &S,
+    args: &CatArgs,
+    path_of: impl Fn(&str) -> Result<RemotePath, Failure>,
+) -> Result<(), Failure> {
     for text in &args.paths {
-        let path = unlocked.path(text)?;
+        let path = path_of(text)?;
         let mut sink = StreamSink(std::io::stdout());
-        match unlocked.session.download(&path, None, &mut sink, &()).await {
+        let file = tree.file(&path).await.map_err(fail)?;
+        match file.download(None, &mut sink, &()).await {
             // The reader has seen enough (`| head`).
             Err(ClientError::Local(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
             written => written.map_err(fail)?,
         };
     }
-    unlocked.close()
+    Ok(())
 }
