@@ -10,7 +10,7 @@ pub mod change;
 pub mod deletion;
 pub mod failure;
 pub mod groups;
-pub mod link;
+mod link;
 pub mod messages;
 mod node;
 mod operator;

@@ -24,7 +24,7 @@ use crate::native::NativeRuntime;
 ///
 /// Whoever has a link can open it. It is a secret: it is printed where you ask for it, and never taken as an argument.
 #[derive(Subcommand, Debug)]
-pub enum LinkCommand {
+pub(super) enum LinkCommand {
     Create(CreateArgs),
     List(ListArgs),
     Edit(EditArgs),
@@ -34,7 +34,7 @@ pub enum LinkCommand {
 
 /// Make a link to a file, or to a folder with everything in it, now and later
 #[derive(Args, Debug)]
-pub struct CreateArgs {
+pub(super) struct CreateArgs {
     /// What it leads to
     path: String,
     /// Let whoever opens it change the folder
@@ -52,7 +52,7 @@ pub struct CreateArgs {
 
 /// Show your links, and how often each was opened
 #[derive(Args, Debug)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// Only those to this file or folder, and to what is in it [default: the home folder]
     path: Option<String>,
     /// Show the links themselves, which are secrets, and their passwords
@@ -62,7 +62,7 @@ pub struct ListArgs {
 
 /// Change what a link demands; the link itself stays the same
 #[derive(Args, Debug)]
-pub struct EditArgs {
+pub(super) struct EditArgs {
     /// The number of the link, as `pyrgos link list` shows it
     label: LinkLabel,
     /// Until when: a duration as 30m, 12h, 7d, 4w, a day, a time, or `never`
@@ -83,7 +83,7 @@ pub struct EditArgs {
 /// Who has opened one before may have kept what it held. To shut them out as well, unshare the file or folder, which
 /// gives it new keys.
 #[derive(Args, Debug)]
-pub struct RmArgs {
+pub(super) struct RmArgs {
     /// The numbers of the links, as `pyrgos link list` shows them
     #[arg(required = true)]
     labels: Vec<LinkLabel>,
@@ -95,7 +95,7 @@ pub struct RmArgs {
 /// shells remember them. The server is the one in the link, or else --server. Paths are those in the folder that the link
 /// leads to; a link to a file needs none. A server counts each command as one opening.
 #[derive(Args, Debug)]
-pub struct OpenArgs {
+pub(super) struct OpenArgs {
     #[command(flatten)]
     link: LinkSource,
     #[command(flatten)]
@@ -155,7 +155,7 @@ struct LinkPutArgs {
 }
 
 /// Runs one of the commands.
-pub async fn run(global: &Global, command: LinkCommand) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, command: LinkCommand) -> Result<(), Failure> {
     match command {
         LinkCommand::Create(args) => create(global, args).await,
         LinkCommand::List(args) => list(global, args).await,

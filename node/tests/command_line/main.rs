@@ -4,6 +4,7 @@ mod account;
 mod agent;
 mod crash;
 mod groups;
+mod link;
 mod people;
 mod secrets;
 mod session;

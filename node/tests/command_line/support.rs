@@ -161,7 +161,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn new(args: &[&str], output: Output) -> Self {
+    pub(crate) fn new(args: &[&str], output: Output) -> Self {
         Ran {
             what: args.join(" "),
             code: output.status.code().unwrap_or(-1),
