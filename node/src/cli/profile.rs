@@ -31,6 +31,7 @@ pub enum ProfileCommand {
     Set(SetArgs),
     Unset(UnsetArgs),
     Share(ShareFieldArgs),
+    Publish(PublishFieldArgs),
 }
 
 /// Show the fields of a profile that you may see
@@ -75,6 +76,16 @@ pub struct ShareFieldArgs {
     with: Vec<String>,
 }
 
+/// Let everybody see a field of your profile, the server too, now and when it changes
+///
+/// `pyrgos unpublish .profile/FIELD` takes it back.
+#[derive(Args, Debug)]
+pub struct PublishFieldArgs {
+    /// Which field
+    #[arg(value_parser = field)]
+    field: ProfileField,
+}
+
 /// Runs a command.
 pub async fn run(global: &Global, command: ProfileCommand) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
@@ -90,14 +101,25 @@ pub async fn run(global: &Global, command: ProfileCommand) -> Result<(), Failure
         }
         ProfileCommand::Share(args) => {
             let path = profile_path(unlocked.session.username(), args.field).map_err(fail)?;
-            let shared = social::share_path(global, &unlocked, &path, &args.with).await;
-            shared.map_err(|failure| match failure.kind {
-                Kind::NotFound => failure.hint("set it first: pyrgos profile set"),
-                _ => failure,
-            })?;
+            social::share_path(global, &unlocked, &path, &args.with).await.map_err(set_first)?;
+        }
+        ProfileCommand::Publish(args) => {
+            let name = args.field.file_name();
+            let path = profile_path(unlocked.session.username(), args.field).map_err(fail)?;
+            let is_new = unlocked.session.publish(&path).await.map_err(|error| set_first(fail(error)))?;
+            let text = if is_new { "is public now" } else { "was public already" };
+            let value = json!({ "field": name, "path": path.to_string(), "public": true, "new": is_new });
+            global.output().line(format!("{name} {text}"), &value);
         }
     }
     unlocked.close()
+}
+
+fn set_first(failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::NotFound => failure.hint("set it first: pyrgos profile set"),
+        _ => failure,
+    }
 }
 
 async fn show(global: &Global, unlocked: &Unlocked, name: Option<&str>) -> Result<(), Failure> {

@@ -140,4 +140,15 @@ fn fields_of_a_profile_are_seen_by_those_with_whom_they_are_shared() {
     alice(&["profile", "unset", "bio"]).ok();
     alice(&["profile", "unset", "bio"]).fails(4, "bio is not set");
     assert_eq!(people.run("carol", &["profile", "show", "alice"]).ok(), "");
+
+    // What is public needs no friend.
+    alice(&["profile", "publish", "status"]).fails(4, "pyrgos profile set");
+    alice(&["profile", "set", "status", "at sea"]).ok();
+    assert_eq!(alice(&["profile", "publish", "status"]).ok(), "status is public now\n");
+    assert_eq!(alice(&["profile", "publish", "status"]).ok(), "status was public already\n");
+    let public = alice(&["publish"]).ok();
+    assert!(public.contains("/alice/.profile/status") && !public.contains("phone"), "{public}");
+    alice(&["unpublish", ".profile/status"]).ok();
+    assert!(!alice(&["publish"]).ok().contains("status"));
+    assert!(alice(&["profile", "show"]).ok().contains("status     at sea\n"));
 }
