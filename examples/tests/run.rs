@@ -14,6 +14,30 @@ fn embed_a_node() {
     assert!(text.starts_with("Hello from inside\nThe node holds "), "{text}");
 }
 
+fn output_of(program: &str) -> String {
+    let output = Command::new(program).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn share_a_folder() {
+    let text = output_of(env!("CARGO_BIN_EXE_share_a_folder"));
+    let lines: Vec<&str> = text.lines().collect();
+    let said = ["bob asks to follow alice", "bob sees /alice/recipes", "Flour, water, salt", "Lentils"];
+    assert_eq!(lines[..4], said, "{text}");
+    assert_eq!(lines.len(), 5, "{text}");
+}
+
+#[test]
+fn open_a_secret_link() {
+    let text = output_of(env!("CARGO_BIN_EXE_open_a_secret_link"));
+    let lines: Vec<&str> = text.lines().collect();
+    let said = ["alice shows /alice/holidays", "Naxos in May", "June is better", "opened 1 times"];
+    assert_eq!(lines[..4], said, "{text}");
+    assert_eq!(lines[4..], ["the link does not exist, or was withdrawn"], "{text}");
+}
+
 #[test]
 fn sign_up_and_store() {
     let folder = std::env::temp_dir().join(format!("pyrgos-example-{}", std::process::id()));
