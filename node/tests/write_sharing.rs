@@ -8,10 +8,12 @@ mod support;
 #[path = "support/wire.rs"]
 mod wire;
 
+use std::collections::BTreeMap;
+
 use pyrgos_protocol::api::Call;
 use pyrgos_protocol::api::mutable::SetPointers;
 use pyrgos_protocol::client::{ClientError, IfExists, UploadOptions};
-use support::{path, run};
+use support::{Node, path, run};
 use wire::*;
 
 fn replace(session: &TestSession<'_>, at: &str, content: &[u8]) -> Result<bool, ClientError> {
@@ -142,4 +144,120 @@ fn a_file_and_nested_spaces_are_shared_to_write() {
     run(alice.remove(&path("/alice/outer"), true)).unwrap();
     assert!(matches!(run(bob.read(&path("/alice/outer/inner/f"))), Err(ClientError::NotFound { .. })));
     assert!(run(bob.shared_with_me()).unwrap().iter().all(|share| share.path.to_string() == "/alice/note.txt"));
+}
+
+/// Everything below a directory, with the contents of files.
+fn tree(session: &TestSession<'_>, at: &str) -> BTreeMap<String, Option<Vec<u8>>> {
+    let mut tree = BTreeMap::new();
+    let mut pending = vec![path(at)];
+    while let Some(directory) = pending.pop() {
+        for entry in run(session.list(&directory)).unwrap() {
+            let path = directory.join(entry.name.clone());
+            let content = (!entry.is_directory).then(|| run(session.read(&path)).unwrap());
+            tree.insert(path.to_string(), content);
+            if entry.is_directory {
+                pending.push(path);
+            }
+        }
+    }
+    tree
+}
+
+/// A folder of alice that bob may change, with alice on two devices.
+fn shared_folder(node: &Node) -> [TestSession<'_>; 3] {
+    let (alice, bob) = (sign_up(node, "alice", 1), sign_up(node, "bob", 2));
+    befriend(&bob, &alice);
+    run(alice.make_directories(&path("/alice/folder/common"))).unwrap();
+    for number in 0..6 {
+        put(&alice, &format!("/alice/folder/old-{number}"), format!("old {number}").as_bytes());
+    }
+    run(alice.share_to_write(&path("/alice/folder"), &[name("bob")])).unwrap();
+    run(bob.shared_with_me()).unwrap();
+    let phone = second(&alice, 3);
+    [alice, phone, bob]
+}
+
+/// What writer number `who` does. None of it stands in the way of what others do.
+fn work(session: &TestSession<'_>, who: usize) {
+    let at = |name: &str| format!("/alice/folder/{name}");
+    for round in 0..3 {
+        put(session, &at(&format!("new-{who}-{round}")), b"new");
+        run(session.make_directories(&path(&at(&format!("common/sub/{who}-{round}"))))).unwrap();
+        put(session, &at(&format!("common/sub/{who}-{round}/f")), format!("{who} {round}").as_bytes());
+    }
+    let mine = at(&format!("old-{who}"));
+    assert!(replace(session, &mine, b"replaced").unwrap());
+    run(session.append(&path(&mine), &mut bytes::Bytes::from_static(b", appended"), &())).unwrap();
+    run(session.rename(&path(&mine), &path(&at(&format!("common/moved-{who}"))), IfExists::Fail)).unwrap();
+    run(session.remove(&path(&at(&format!("old-{}", who + 3))), false)).unwrap();
+    assert!(session.take_conflicts().is_empty());
+}
+
+#[test]
+fn writers_at_once_and_one_after_the_other_leave_the_same_tree() {
+    let mut trees = Vec::new();
+    for order in [Some([0, 1, 2]), Some([2, 0, 1]), None] {
+        let node = start();
+        let sessions = shared_folder(&node);
+        match order {
+            Some(order) => order.iter().for_each(|who| work(&sessions[*who], *who)),
+            None => std::thread::scope(|scope| {
+                for (who, session) in sessions.iter().enumerate() {
+                    scope.spawn(move || work(session, who));
+                }
+            }),
+        }
+        let seen: Vec<_> = sessions.iter().map(|session| tree(session, "/alice/folder")).collect();
+        assert!(seen[0] == seen[1] && seen[1] == seen[2]);
+        assert_eq!(seen[0].len(), 2 + 9 + 9 + 9 + 3);
+        trees.extend(seen);
+    }
+    assert!(trees.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn two_who_store_one_file_at_once_keep_both() {
+    let node = start();
+    let [alice, _, bob] = shared_folder(&node);
+    let file = "/alice/folder/old-0";
+    let other = second(&bob, 7);
+    alice.transport().before(SetPointers::PATH, move || {
+        assert!(replace(&other, "/alice/folder/old-0", b"of bob").unwrap());
+    });
+    assert!(replace(&alice, file, b"of alice").unwrap());
+    alice.transport().free();
+    let copies = alice.take_conflicts();
+    assert_eq!(copies.len(), 1);
+    assert!(copies[0].to_string().starts_with("/alice/folder/old-0 (conflict of alice 2026-02-03 09.33"));
+    for session in [&alice, &bob] {
+        assert_eq!(read(session, file), b"of bob");
+        assert_eq!(run(session.read(&copies[0])).unwrap(), b"of alice");
+    }
+
+    // A large file that appears in several commits.
+    let content = vec![1; 26 << 20];
+    let other = second(&alice, 8);
+    bob.transport().before("peergos/v0/mutable/setPointers", move || {
+        assert!(replace(&other, "/alice/folder/large", b"small").unwrap());
+    });
+    assert!(replace(&bob, "/alice/folder/large", &content).unwrap());
+    bob.transport().free();
+    let copies = bob.take_conflicts();
+    assert!(copies[0].to_string().starts_with("/alice/folder/large (conflict of bob "), "{copies:?}");
+    assert_eq!(read(&alice, "/alice/folder/large"), b"small");
+    assert!(run(alice.read(&copies[0])).unwrap() == content);
+    assert!(run(bob.list(&path("/bob/.transactions"))).unwrap().is_empty());
+
+    // Nothing can be put beside a file that was shared alone: the second is told.
+    put(&alice, "/alice/single", b"1");
+    run(alice.share_to_write(&path("/alice/single"), &[name("bob")])).unwrap();
+    run(bob.shared_with_me()).unwrap();
+    let other = second(&alice, 9);
+    bob.transport().before(SetPointers::PATH, move || {
+        assert!(replace(&other, "/alice/single", b"2").unwrap());
+    });
+    let refused = replace(&bob, "/alice/single", b"3");
+    assert!(matches!(refused, Err(ClientError::Changed { .. })), "{refused:?}");
+    bob.transport().free();
+    assert_eq!(read(&bob, "/alice/single"), b"2");
 }

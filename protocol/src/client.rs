@@ -34,14 +34,15 @@
 //! [`ClientError`] of the kind [`ErrorKind::Untrustworthy`], and nothing of what it said reaches a sink.
 //!
 //! **Other devices are respected.** Each change is published with a compare-and-swap. Who loses the race applies the
-//! change again to what the other device left; only where both changed the content of the same file does the call fail,
-//! with [`ClientError::Conflict`].
+//! change again to what the other device left. Where both stored the same file, both are kept: the second as a copy beside it
+//! ([`Session::take_conflicts`]). Where both changed parts of the same file, the second call fails with
+//! [`ClientError::Changed`].
 //!
 //! | module | holds |
 //! |---|---|
 //! | `network`, `cache` | calls, and the checks that every answer must pass |
 //! | `tree`, `view`, `item` | look-ups with proofs, a consistent look at the tree, one opened node |
-//! | `edit`, `layout`, `commit` | changes to a view, and their publication |
+//! | `edit`, `layout`, `commit`, `conflict` | changes to a view, and their publication |
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
 //! | `reading`, `download`, `file` | looking, and reading files |
 //! | `desk`, `people` | the account's small files about others, and who they are |
@@ -59,6 +60,7 @@ mod batch;
 mod blocking;
 mod cache;
 mod commit;
+mod conflict;
 mod content;
 mod core;
 mod deletion;

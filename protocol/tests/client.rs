@@ -152,8 +152,41 @@ fn two_devices_in_one_directory_lose_nothing() {
     let quick = move || run(other.append(&path("/alice/d/same"), &mut Bytes::from_static(b"+1"), &())).unwrap();
     let slow = clone_session(&session, Interposed::new(&node, SET_POINTERS, quick), 41);
     let result = run(slow.append(&path("/alice/d/same"), &mut Bytes::from_static(b"+2"), &()));
-    assert!(matches!(result, Err(ClientError::Conflict)), "{result:?}");
+    assert!(matches!(result, Err(ClientError::Changed { .. })), "{result:?}");
     assert_eq!(run(session.read(&path("/alice/d/same"))).unwrap(), b"quick+1");
+
+    // Both store one file: the one that comes second lies beside it. What was there before is nobody's loss.
+    for (at, with_batch) in [(0, false), (1, true), (2, false)] {
+        if at == 2 {
+            run(session.remove(&path("/alice/d/same"), false)).unwrap();
+        }
+        let other = clone_session(&session, &node, 50 + at);
+        let quick = move || assert!(put(&other, "/alice/d/same", b"quick", &replace()).unwrap());
+        let slow = clone_session(&session, Interposed::new(&node, SET_POINTERS, quick), 60 + at);
+        if with_batch {
+            let mut batch = slow.batch();
+            run(batch.put(&path("/alice/d/same"), &mut Bytes::from_static(b"slow"), &replace(), &())).unwrap();
+            assert_eq!(run(batch.finish()).unwrap().files, 1);
+        } else {
+            assert!(put(&slow, "/alice/d/same", b"slow", &replace()).unwrap());
+        }
+        let number = if at > 0 { format!(", {}", at + 1) } else { String::new() };
+        let beside = path(&format!("/alice/d/same (conflict of alice 2026-02-03 09.33{number})"));
+        assert_eq!(slow.take_conflicts(), [beside.clone()]);
+        assert!(slow.take_conflicts().is_empty());
+        assert_eq!(run(session.read(&beside)).unwrap(), b"slow");
+        assert_eq!(run(session.read(&path("/alice/d/same"))).unwrap(), b"quick");
+    }
+    // A new name is no other content.
+    let other = clone_session(&session, &node, 70);
+    let quick = move || {
+        run(other.rename(&path("/alice/d/same"), &path("/alice/d/away"), IfExists::Fail)).unwrap();
+        run(other.rename(&path("/alice/d/away"), &path("/alice/d/same"), IfExists::Fail)).unwrap();
+    };
+    let slow = clone_session(&session, Interposed::new(&node, SET_POINTERS, quick), 71);
+    assert!(put(&slow, "/alice/d/same", b"last", &replace()).unwrap());
+    assert!(slow.take_conflicts().is_empty());
+    assert_eq!(run(session.read(&path("/alice/d/same"))).unwrap(), b"last");
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub async fn run(global: &Global, command: ProfileCommand) -> Result<(), Failure
         }
         ProfileCommand::Share(args) => {
             let path = profile_path(unlocked.session.username(), args.field).map_err(fail)?;
-            social::share_path(global, &unlocked, &path, &args.with).await.map_err(set_first)?;
+            social::share_path(global, &unlocked, &path, &args.with, false).await.map_err(set_first)?;
         }
         ProfileCommand::Publish(args) => {
             let name = args.field.file_name();

@@ -8,7 +8,7 @@ use pyrgos_protocol::names::Username;
 use zeroize::Zeroizing;
 
 use super::failure::{Failure, Kind};
-use super::output::{Output, defused};
+use super::output::{Output, defused, printable};
 use crate::agent::AgentFolder;
 use crate::agent::client::Agent;
 use crate::agent::message::{Selector, SessionName};
@@ -112,6 +112,15 @@ impl Unlocked {
         Ok(Unlocked { session, name, closed: false })
     }
 
+    /// Tells of files that were put beside what somebody else stored at the same time, and gives their paths.
+    pub fn tell_conflicts(&self, output: Output) -> Vec<String> {
+        let paths: Vec<String> = self.session.take_conflicts().iter().map(ToString::to_string).collect();
+        for path in &paths {
+            output.note(format!("somebody else stored this file at the same time; yours is {}", printable(path)));
+        }
+        paths
+    }
+
     /// Ends the command's work with the session.
     pub fn close(mut self) -> Result<(), Failure> {
         self.closed = true;
@@ -210,6 +219,8 @@ fn path_of(error: &ClientError) -> Option<&RemotePath> {
         | ClientError::IsADirectory { path }
         | ClientError::NotEmpty { path }
         | ClientError::IntoItself { path }
+        | ClientError::NotOwner { path }
+        | ClientError::Changed { path }
         | ClientError::ReadOnly { path } => Some(path),
         _ => None,
     }

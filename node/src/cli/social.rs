@@ -75,6 +75,9 @@ pub struct ShareArgs {
     /// With whom: a follower, @friends or @followers, which are all of them, now and later; may be given several times
     #[arg(long, required = true, value_name = "NAME")]
     with: Vec<String>,
+    /// Let them change it too: everything in a folder, but not its own name or place
+    #[arg(long, short)]
+    write: bool,
 }
 
 /// Show what you share and with whom
@@ -249,29 +252,35 @@ fn require_match(ours: &FingerPrint, scanned: &str) -> Result<(), Failure> {
 pub async fn share(global: &Global, args: ShareArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
     let path = unlocked.path(&args.path)?;
-    share_path(global, &unlocked, &path, &args.with).await?;
+    share_path(global, &unlocked, &path, &args.with, args.write).await?;
     unlocked.close()
 }
 
-/// Lets others read something, and says who can read it now.
+/// Lets others read something, or change it, and says who can now.
 pub async fn share_path(
     global: &Global,
     unlocked: &Unlocked,
     path: &RemotePath,
     with: &[String],
+    is_write: bool,
 ) -> Result<(), Failure> {
     let mut names = with.iter().map(|name| audience(name)).collect::<Result<Vec<_>, _>>()?;
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    let granted = unlocked.session.share(path, &names).await.map_err(|error| match &error {
+    let granted = match is_write {
+        true => unlocked.session.share_to_write(path, &names).await,
+        false => unlocked.session.share(path, &names).await,
+    };
+    let granted = granted.map_err(|error| match &error {
         ClientError::NotAFollower { name } => about(&name.clone())(error),
         ClientError::Home => Failure::new(Kind::Usage, "the home folder cannot be shared").hint("share a folder in it"),
         _ => fail(error),
     })?;
     for name in &names {
         let is_new = granted.contains(name);
-        let text = if is_new { "can now be read by" } else { "could already be read by" };
-        let value = json!({ "path": path.to_string(), "with": name.to_string(), "access": "read", "new": is_new });
+        let (access, done) = if is_write { ("write", "written") } else { ("read", "read") };
+        let text = if is_new { format!("can now be {done} by") } else { format!("could already be {done} by") };
+        let value = json!({ "path": path.to_string(), "with": name.to_string(), "access": access, "new": is_new });
         global.output().line(format!("{} {text} {name}", printable(&path.to_string())), &value);
     }
     Ok(())
@@ -315,13 +324,15 @@ pub async fn shared_with_me(global: &Global) -> Result<(), Failure> {
         let sharers: Vec<&str> = received.sharers.iter().map(Username::as_str).collect();
         let path: &RemotePath = &received.path;
         let slash = if received.entry.is_directory { "/" } else { "" };
-        let text = format!("{}{slash}  from {}", printable(&path.to_string()), sharers.join(", "));
+        let is_writable = received.entry.is_writable;
+        let access = if is_writable { "  to write" } else { "" };
+        let text = format!("{}{slash}  from {}{access}", printable(&path.to_string()), sharers.join(", "));
         let value = json!({
             "path": path.to_string(),
             "from": sharers,
             "kind": if received.entry.is_directory { "directory" } else { "file" },
             "size_bytes": received.entry.size_bytes,
-            "access": "read",
+            "access": if is_writable { "write" } else { "read" },
         });
         global.output().line(text, &value);
     }

@@ -118,6 +118,7 @@ pub(super) async fn store(
     let Upload { batch, transfer, mut skipped, .. } = upload;
     let finished = batch.finish().await.map_err(fail);
     transfer.finish();
+    let beside = unlocked.tell_conflicts(output);
     let count = match (finished, stopped) {
         (Ok(count), None) => count,
         (finished, stopped) => {
@@ -126,7 +127,11 @@ pub(super) async fn store(
         }
     };
     if output.json {
-        output.line("", &json!({ "stored_files": count.files, "left_alone": count.skipped, "failed": skipped.len() }));
+        output.line(
+            "",
+            &json!({ "stored_files": count.files, "left_alone": count.skipped, "failed": skipped.len(),
+            "stored_beside": beside }),
+        );
     } else if count.files + count.skipped > 1 {
         let left = if count.skipped > 0 { format!(", {} left alone", count.skipped) } else { String::new() };
         output.note(format!("{} files stored{left}", count.files));

@@ -12,3 +12,4 @@ mod social;
 mod support;
 mod tampering;
 mod unshare;
+mod write_sharing;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::commit::Transaction;
+use super::conflict::{Put, Seen};
 use super::content::ContentSource;
 use super::core::Core;
 use super::edit::{FileMeta, IfExists, Place};
@@ -24,8 +25,18 @@ use crate::keys::SymmetricKey;
 
 /// One thing that is to be there after the next commit.
 enum Edit {
-    Directory { path: RemotePath, is_hidden: bool },
-    File { path: RemotePath, meta: FileMeta, content: SealedContent, if_exists: IfExists },
+    Directory {
+        path: RemotePath,
+        is_hidden: bool,
+    },
+    File {
+        path: RemotePath,
+        meta: FileMeta,
+        content: SealedContent,
+        if_exists: IfExists,
+        /// What was there in the first state that the group was applied to.
+        seen: Option<Seen>,
+    },
 }
 
 /// What was stored so far.
@@ -129,7 +140,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
         }
         let meta = options.meta(size, mime, runtime.now());
         self.pending_bytes += size;
-        self.edits.push(Edit::File { path: path.clone(), meta, content, if_exists: options.if_exists });
+        self.edits.push(Edit::File { path: path.clone(), meta, content, if_exists: options.if_exists, seen: None });
         self.flush_if_full().await
     }
 
@@ -197,7 +208,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
 
     /// Publishes the group.
     async fn flush(&mut self) -> Result<(), ClientError> {
-        let edits = std::mem::take(&mut self.edits);
+        let mut edits = std::mem::take(&mut self.edits);
         self.pending_bytes = 0;
         if edits.is_empty() {
             return Ok(());
@@ -206,7 +217,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
         let _writing = self.core.writing.lock().await;
         let mut attempt = 0;
         loop {
-            let result = apply(&mut self.view, transaction, &edits).await;
+            let result = apply(&mut self.view, transaction, &mut edits).await;
             let error = match result {
                 Ok(count) => {
                     self.count.files += count.files;
@@ -234,27 +245,49 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
 async fn apply<T: Transport, R: Runtime>(
     view: &mut View<'_, T, R>,
     transaction: &Transaction,
-    edits: &[Edit],
+    edits: &mut [Edit],
 ) -> Result<BatchCount, ClientError> {
     let mut count = BatchCount::default();
     look_ahead(view, edits).await?;
+    let (mut paths, mut beside) = (BTreeSet::new(), Vec::new());
     for edit in edits {
         match edit {
             Edit::Directory { path, is_hidden } => {
                 require_directories(view, path, *is_hidden).await?;
             }
-            Edit::File { path, meta, content, if_exists } => {
+            Edit::File { path, meta, content, if_exists, seen } => {
                 let (parent_path, name) = split(path)?;
                 let parent = view.resolve_directory(&parent_path).await?;
                 let place = Place { parent: &parent, name: &name, path };
-                match view.put_file(&place, meta, content, *if_exists).await? {
-                    true => count.files += 1,
-                    false => count.skipped += 1,
+                let put = if *if_exists == IfExists::Replace && paths.insert(path.clone()) {
+                    let seen = match seen {
+                        Some(seen) => &*seen,
+                        None => {
+                            let existing = view.child_at(&parent, &name, path).await?;
+                            &*seen.insert(Seen::of(existing.as_ref()))
+                        }
+                    };
+                    view.put_file_or_beside(&place, meta, content, *if_exists, seen).await?
+                } else {
+                    // What this group itself put there before is to be replaced.
+                    match view.put_file(&place, meta, content, *if_exists).await? {
+                        true => Put::Stored,
+                        false => Put::Skipped,
+                    }
+                };
+                match put {
+                    Put::Stored => count.files += 1,
+                    Put::Skipped => count.skipped += 1,
+                    Put::Beside(path) => {
+                        count.files += 1;
+                        beside.push(path);
+                    }
                 }
             }
         }
     }
     view.commit(transaction).await?;
+    beside.into_iter().for_each(|path| view.core.note_conflict(path));
     Ok(count)
 }
 

@@ -1,5 +1,7 @@
 //! What all handles of one session share.
 
+use std::sync::PoisonError;
+
 use futures_util::lock::Mutex;
 
 use super::error::ClientError;
@@ -52,11 +54,13 @@ pub(crate) struct Core<T, R> {
     pub tree: Tree,
     /// Held while changes are applied and published, so that one session does not race against itself.
     pub writing: Mutex<()>,
+    /// Files that were put beside what somebody else stored at the same time.
+    conflicts: std::sync::Mutex<Vec<RemotePath>>,
 }
 
 impl<T: Transport, R: Runtime> Core<T, R> {
     pub(crate) fn new(network: Network<T, R>, tree: Tree) -> Self {
-        Core { network, tree, writing: Mutex::default() }
+        Core { network, tree, writing: Mutex::default(), conflicts: Default::default() }
     }
 
     pub(crate) fn view(&self) -> View<'_, T, R> {
@@ -66,6 +70,16 @@ impl<T: Transport, R: Runtime> Core<T, R> {
     /// Whether a path lies in the tree of this session's own user.
     pub(crate) fn is_own(&self, path: &RemotePath) -> bool {
         path.user().as_str() == self.tree.username.as_str()
+    }
+
+    /// Notes a file that was put beside another one.
+    pub(crate) fn note_conflict(&self, path: RemotePath) {
+        self.conflicts.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+
+    /// The files that were put beside another one since the last time this was asked.
+    pub(crate) fn take_conflicts(&self) -> Vec<RemotePath> {
+        std::mem::take(&mut self.conflicts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether this is the account's own identity.

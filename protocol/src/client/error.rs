@@ -94,6 +94,12 @@ pub enum ClientError {
     /// Nothing is published at the path itself.
     #[error("this is not published")]
     NotPublished,
+    /// Somebody else changed the same file at the same time, and the two changes cannot be joined.
+    #[error("somebody else changed this file at the same time")]
+    Changed {
+        /// The path.
+        path: RemotePath,
+    },
     /// Only the owner can do this.
     #[error("this belongs to somebody else")]
     NotOwner {
@@ -357,7 +363,7 @@ impl ClientError {
             | E::LinkPassword { .. }
             | E::SecondFactor
             | E::NameTaken => ErrorKind::Authentication,
-            E::Conflict => ErrorKind::Conflict,
+            E::Conflict | E::Changed { .. } => ErrorKind::Conflict,
             E::Transport(_) | E::Refused { .. } | E::SignUpRefused(_) | E::InboxFull => ErrorKind::Node,
             E::QuotaReached(_) => ErrorKind::Quota,
             E::TamperedBlock { .. }
@@ -398,6 +404,8 @@ impl ClientError {
             E::NameTaken => "Choose another username.",
             E::SignUpRefused(_) => "Ask the server's operator for a sign-up token.",
             E::Transport(_) => "Check the network and the server's address, then try again.",
+            E::Changed { .. } => "Look at what it is now, then try again.",
+            E::NotOwner { .. } => "Share it to read; who may write is for its owner to say.",
             E::Conflict => "Try again: the change starts from what the other device wrote.",
             E::AlreadyFollowed => "There is nothing to do.",
             E::NotFollowed => "See whom the account follows.",

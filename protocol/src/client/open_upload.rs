@@ -212,13 +212,18 @@ impl OpenUpload {
             let place = Place { parent: &parent, name: &name, path: &self.path };
             let existing = view.child_at(&parent, &name, &self.path).await?;
             let wanted = existing.is_none() || if_exists == IfExists::Replace;
-            if let Some(existing) = existing.as_ref().filter(|_| wanted) {
-                // Somebody put another file there meanwhile.
-                if existing.is_directory() {
+            let beside = match existing.as_ref().filter(|_| wanted) {
+                Some(existing) if existing.is_directory() => {
                     return Err(ClientError::IsADirectory { path: self.path.clone() });
                 }
-                view.remove(&place, existing).await?;
-            }
+                // Somebody put another file there meanwhile.
+                Some(_) => Some(view.beside(&place).await?),
+                None => None,
+            };
+            let place = match &beside {
+                Some((name, path)) => Place { parent: &parent, name, path },
+                None => place,
+            };
             if wanted {
                 self.put_chunks(view, &place, chunks).await?;
                 let layout = view.layout(&place, &self.meta, self.keys.clone())?;
@@ -233,6 +238,9 @@ impl OpenUpload {
                 view.remove_upload_transaction(&self.path).await?;
             }
             view.commit(transaction).await?;
+            if let Some((_, path)) = beside.as_ref() {
+                core.note_conflict(path.clone());
+            }
             Ok(wanted)
         })?;
         if !is_own {

@@ -263,7 +263,7 @@ async fn publish<T: Transport, R: Runtime>(
     let _writing = core.writing.lock().await;
     on_current_state!(core, |view| {
         let (_, item) = place_of(view, path).await?;
-        let item = item.ok_or(ClientError::Conflict)?;
+        let item = item.ok_or_else(|| ClientError::Changed { path: path.clone() })?;
         rewrite.apply(view, path, &item).await?;
         view.commit(transaction).await
     })
@@ -277,9 +277,10 @@ impl Rewrite {
         item: &Item,
     ) -> Result<(), ClientError> {
         let (now, before) = (item.properties(), &self.before);
-        let secret = now.stream_secret().ok_or(ClientError::Conflict)?.clone();
+        let changed = || ClientError::Changed { path: path.clone() };
+        let secret = now.stream_secret().ok_or_else(changed)?.clone();
         if now.size_bytes != before.size_bytes || now.kind != before.kind || item.base()?.key != self.data_key {
-            return Err(ClientError::Conflict);
+            return Err(changed());
         }
         let writer = item.cap.writer.clone();
         let first = item.cap.label();
@@ -288,7 +289,7 @@ impl Rewrite {
             let node = block.map(|(_, block)| CryptreeNode::from_block(&block)).transpose();
             let node = node.map_err(ClientError::damaged("a chunk of a file"))?;
             if node.as_ref().map(CryptreeNode::data) != chunk.before.as_ref() {
-                return Err(ClientError::Conflict);
+                return Err(changed());
             }
         }
 
@@ -374,10 +375,9 @@ async fn write_anew<T: Transport, R: Runtime>(
     on_current_state!(core, |view| {
         let parent = view.resolve_directory(&parent_path).await?;
         let place = Place { parent: &parent, name: &name, path };
-        let now = view.child_at(&parent, &name, path).await?.ok_or(ClientError::Conflict)?;
-        if now.cid != item.cid {
-            return Err(ClientError::Conflict);
-        }
+        let now = view.child_at(&parent, &name, path).await?;
+        let now = now.filter(|now| now.cid == item.cid);
+        now.ok_or_else(|| ClientError::Changed { path: path.clone() })?;
         view.put_file(&place, &meta, &content, IfExists::Replace).await?;
         view.commit(transaction).await
     })

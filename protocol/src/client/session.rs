@@ -192,7 +192,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         })
     }
 
-    /// Stores a file. Returns whether it was stored: a file that is there may be skipped.
+    /// Stores a file. Returns whether it was stored: a file that is there may be skipped. If somebody else stores the same
+    /// file at the same time, this one is put beside it: see [`take_conflicts`](Self::take_conflicts).
     ///
     /// # Errors
     /// [`ClientError::Exists`] as the options say, [`ClientError::NotFound`] without the directory,
@@ -206,6 +207,12 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     ) -> Result<bool, ClientError> {
         self.look_around(path).await?;
         upload(&self.core, path, source, options, progress).await
+    }
+
+    /// Where this session put files because somebody else stored one under the same path at the same time, since the last
+    /// time this was asked. Both are kept; the copy is named with who and when.
+    pub fn take_conflicts(&self) -> Vec<RemotePath> {
+        self.core.take_conflicts()
     }
 
     /// Starts storing many files and directories together.
@@ -270,7 +277,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// Overwrites a part of a file from an offset on, which may be at its end but not beyond.
     ///
     /// # Errors
-    /// [`ClientError::Conflict`] if another device changed the same content meanwhile: the source is used up, so that
+    /// [`ClientError::Changed`] if another device changed the same content meanwhile: the source is used up, so that
     /// the caller has to begin again.
     pub async fn write_at(
         &self,

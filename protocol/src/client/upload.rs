@@ -11,6 +11,7 @@ use futures_util::future::try_join;
 use futures_util::stream::{self, Stream, TryStreamExt};
 
 use super::commit::Transaction;
+use super::conflict::{Put, Seen};
 use super::content::ContentSource;
 use super::core::{Core, on_current_state};
 use super::edit::{FileMeta, IfExists, Place};
@@ -201,6 +202,7 @@ async fn upload_within<T: Transport, R: Runtime>(
     if !admit(path, existing.as_ref(), options.if_exists)? {
         return Ok(false);
     }
+    let seen = Seen::of(existing.as_ref());
     let target = existing.as_ref().unwrap_or(&parent);
     let signer = target.signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
     let runtime = &core.network.runtime;
@@ -222,9 +224,12 @@ async fn upload_within<T: Transport, R: Runtime>(
     on_current_state!(core, |view| {
         let parent = view.resolve_directory(&parent_path).await?;
         let place = Place { parent: &parent, name: &name, path };
-        let done = view.put_file(&place, &meta, &content, options.if_exists).await?;
+        let put = view.put_file_or_beside(&place, &meta, &content, options.if_exists, &seen).await?;
         view.commit(transaction).await?;
-        Ok(done)
+        if let Put::Beside(path) = &put {
+            core.note_conflict(path.clone());
+        }
+        Ok(!matches!(put, Put::Skipped))
     })
 }
 
