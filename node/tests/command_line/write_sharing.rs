@@ -54,7 +54,9 @@ fn a_folder_is_shared_to_write_and_changed_by_two_at_once() {
     }
     let put = |user: &str| run(user, &["put", "-r", &format!("from-{user}"), "/alice/team/ideas"]).ok();
     std::thread::scope(|scope| {
-        ["alice", "bob"].map(|user| scope.spawn(move || put(user)));
+        for user in ["alice", "bob"] {
+            scope.spawn(move || put(user));
+        }
     });
     for user in ["alice", "bob"] {
         let listed = run("carol", &["ls", &format!("/alice/team/ideas/from-{user}/sub")]).ok();
