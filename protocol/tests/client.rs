@@ -172,7 +172,7 @@ fn two_devices_in_one_directory_lose_nothing() {
         }
         let number = if at > 0 { format!(", {}", at + 1) } else { String::new() };
         let beside = path(&format!("/alice/d/same (conflict of alice 2026-02-03 09.33{number})"));
-        assert_eq!(slow.take_conflicts(), [beside.clone()]);
+        assert_eq!(slow.take_conflicts(), std::slice::from_ref(&beside));
         assert!(slow.take_conflicts().is_empty());
         assert_eq!(run(session.read(&beside)).unwrap(), b"slow");
         assert_eq!(run(session.read(&path("/alice/d/same"))).unwrap(), b"quick");

@@ -31,7 +31,7 @@ enum Edit {
     },
     File {
         path: RemotePath,
-        meta: FileMeta,
+        meta: Box<FileMeta>,
         content: SealedContent,
         if_exists: IfExists,
         /// What was there in the first state that the group was applied to.
@@ -138,7 +138,7 @@ impl<'s, T: Transport, R: Runtime> Batch<'s, T, R> {
         if let Some(announced) = announced.filter(|announced| *announced != size) {
             return Err(ClientError::SourceChanged { announced, found: size });
         }
-        let meta = options.meta(size, mime, runtime.now());
+        let meta = Box::new(options.meta(size, mime, runtime.now()));
         self.pending_bytes += size;
         self.edits.push(Edit::File { path: path.clone(), meta, content, if_exists: options.if_exists, seen: None });
         self.flush_if_full().await

@@ -101,7 +101,7 @@ fn name_beside(name: &FileName, who: &str, when: Timestamp, number: u32) -> Opti
     // Long names lose their end, long endings are none.
     let mut base = base.to_owned();
     loop {
-        match FileName::new(&format!("{base}{note}{ending}")) {
+        match FileName::new(format!("{base}{note}{ending}")) {
             Ok(name) => return Some(name),
             Err(_) => base.pop()?,
         };
