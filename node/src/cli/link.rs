@@ -384,5 +384,7 @@ async fn put(global: &Global, link: &NativeLink, args: LinkPutArgs) -> Result<()
     }
     let target = Target::at(link, path, text, args.sources.len()).await?;
     let put = PutArgs { paths: Vec::new(), recursive: args.recursive, no_clobber: args.no_clobber, resume: false };
-    Failure::all_or(transfer::store(link.batch(), global.output(), &args.sources, &target, &put).await?)
+    Failure::all_or(
+        transfer::store(link.batch(), || link.take_conflicts(), global.output(), &args.sources, &target, &put).await?,
+    )
 }

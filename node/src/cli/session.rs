@@ -8,7 +8,7 @@ use pyrgos_protocol::names::Username;
 use zeroize::Zeroizing;
 
 use super::failure::{Failure, Kind};
-use super::output::{Output, defused, printable};
+use super::output::{Output, defused};
 use crate::agent::AgentFolder;
 use crate::agent::client::Agent;
 use crate::agent::message::{Selector, SessionName};
@@ -110,15 +110,6 @@ impl Unlocked {
         let transport = connect(&name.server)?;
         let session = Session::resume(transport, NativeRuntime, Settings::default(), state).await.map_err(fail)?;
         Ok(Unlocked { session, name, closed: false })
-    }
-
-    /// Tells of files that were put beside what somebody else stored at the same time, and gives their paths.
-    pub fn tell_conflicts(&self, output: Output) -> Vec<String> {
-        let paths: Vec<String> = self.session.take_conflicts().iter().map(ToString::to_string).collect();
-        for path in &paths {
-            output.note(format!("somebody else stored this file at the same time; yours is {}", printable(path)));
-        }
-        paths
     }
 
     /// Ends the command's work with the session.

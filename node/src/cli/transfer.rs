@@ -77,14 +77,17 @@ pub async fn put(global: &Global, args: PutArgs) -> Result<(), Failure> {
     let Some((last, sources)) = args.paths.split_last() else { return Ok(()) };
     let last = last.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the remote path is not UTF-8"))?;
     let target = Target::find(&unlocked, last, sources.len()).await?;
-    let stored = store(unlocked.session.batch(), output, sources, &target, &args).await?;
+    let stored =
+        store(unlocked.session.batch(), || unlocked.session.take_conflicts(), output, sources, &target, &args).await?;
     unlocked.close()?;
     Failure::all_or(stored)
 }
 
-/// Stores files or folders at a target, and gives the failures of single ones.
+/// Stores files or folders at a target, and gives the failures of single ones. `conflicts` tells which were put beside what
+/// somebody else stored at the same time.
 pub(super) async fn store(
     batch: NativeBatch<'_>,
+    conflicts: impl FnOnce() -> Vec<RemotePath>,
     output: Output,
     sources: &[PathBuf],
     target: &Target,
@@ -118,7 +121,10 @@ pub(super) async fn store(
     let Upload { batch, transfer, mut skipped, .. } = upload;
     let finished = batch.finish().await.map_err(fail);
     transfer.finish();
-    let beside = unlocked.tell_conflicts(output);
+    let beside: Vec<String> = conflicts().iter().map(ToString::to_string).collect();
+    for path in &beside {
+        output.note(format!("somebody else stored this file at the same time; yours is {}", printable(path)));
+    }
     let count = match (finished, stopped) {
         (Ok(count), None) => count,
         (finished, stopped) => {

@@ -222,6 +222,12 @@ impl<T: Transport, R: Runtime> OpenLink<T, R> {
         upload(&self.core, self.below(path)?, source, options, progress).await
     }
 
+    /// Where files were put because somebody else stored one under the same path at the same time, as
+    /// [`Session::take_conflicts`](super::Session::take_conflicts).
+    pub fn take_conflicts(&self) -> Vec<RemotePath> {
+        self.core.take_conflicts()
+    }
+
     /// Starts storing many files and directories together.
     pub fn batch(&self) -> Batch<'_, T, R> {
         Batch::new(&self.core, None)
