@@ -13,7 +13,7 @@ use pyrgos_protocol::cryptree::properties::Timestamp;
 use serde_json::json;
 
 use super::failure::{Failure, Kind};
-use super::output::{Output, defused, human_size};
+use super::output::{Output, defused, human_size, printable};
 use super::progress::Transfer;
 use super::readable::Readable;
 use super::session::{Global, Unlocked, fail};
