@@ -3,7 +3,7 @@
 ## make lint   formatting, clippy, documentation links, licences and sources of dependencies
 ## make wasm   check that crypto and protocol build for a browser (wasm32)
 ## make fuzz   give every decoder hostile bytes for FUZZ_SECONDS each
-## make bench  measure the kernels
+## make bench  measure kernels, the store, whole runs of the binary, and sharing, each with a bound
 ##
 ## Settings: PROFILE=dev (make run: builds faster, runs slower), ARGS='--listen 127.0.0.1:9000' (make run: passed to
 ## the node), FUZZ_SECONDS=60, FUZZ_TARGETS='cbor cid'.

@@ -21,7 +21,7 @@ use pyrgos::service::Service;
 use pyrgos_protocol::api::Request;
 use pyrgos_protocol::api::social::SendFollowRequest;
 use pyrgos_protocol::api::{Call, Response};
-use pyrgos_protocol::client::IfExists;
+use pyrgos_protocol::client::{IfExists, Taken};
 use pyrgos_protocol::encoding::ToCbor;
 use pyrgos_protocol::login::EntryPoint;
 use pyrgos_protocol::social::stream::{Records, read_all};
@@ -34,6 +34,8 @@ const FILE: &str = "a-file-that-nobody-knows.txt";
 
 const CONTENT: &[u8] = b"a content that nobody reads but those who may";
 
+const ADDED: &[u8] = b", and more of it from a friend";
+
 /// Looking somebody up before a message is sent: the chain of claims by name, then the public part of the identity.
 const LOOK_UP: [&str; 4] = [
     "api/v0/block/get",
@@ -45,12 +47,23 @@ const LOOK_UP: [&str; 4] = [
 /// Opening what somebody shares.
 const READ: [&str; 3] = ["api/v0/block/get", "api/v0/champ/get/bulk", "peergos/v0/mutable/getPointer"];
 
+/// Changing what somebody shares to be changed.
+const WRITE: [&str; 7] = [
+    "api/v0/block/get",
+    "api/v0/block/put/bulk",
+    "api/v0/champ/get/bulk",
+    "api/v0/transaction/close",
+    "api/v0/transaction/start",
+    "peergos/v0/mutable/getPointer",
+    "peergos/v0/mutable/setPointers",
+];
+
 const INBOX: [&str; 1] = ["peergos/v0/social/getFollowRequests"];
 
 const INBOX_AND_REMOVAL: [&str; 2] = ["peergos/v0/social/getFollowRequests", "peergos/v0/social/removeFollowRequest"];
 
 /// All steps, and what an observer sees of each.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 12] = [
     Step { name: "ask", by: Party::A, about_other: &LOOK_UP, about_self: &INBOX, commits: &[1] },
     Step { name: "see requests", by: Party::B, about_other: &[], about_self: &INBOX, commits: &[] },
     Step { name: "accept", by: Party::B, about_other: &LOOK_UP, about_self: &INBOX_AND_REMOVAL, commits: &[1] },
@@ -62,6 +75,13 @@ const STEPS: [Step; 8] = [
     // A commit of one's own after reading somebody's data shows that something new was found.
     Step { name: "discover", by: Party::B, about_other: &READ, about_self: &INBOX, commits: &[1] },
     Step { name: "read", by: Party::B, about_other: &READ, about_self: &[], commits: &[] },
+    // One more writing space: its pointer and that of the home directory, whose state names its key.
+    Step { name: "share to write", by: Party::A, about_other: &[], about_self: &[], commits: &[2] },
+    Step { name: "discover again", by: Party::B, about_other: &READ, about_self: &INBOX, commits: &[1] },
+    // Who writes where is seen.
+    Step { name: "write", by: Party::B, about_other: &WRITE, about_self: &[], commits: &[1] },
+    // The new space, the old one, which ends, and the home directory; not from whom access is taken.
+    Step { name: "take back", by: Party::A, about_other: &[], about_self: &[], commits: &[3] },
 ];
 
 struct Stage {
@@ -101,6 +121,15 @@ fn play(service: &Arc<Service>, names: [&str; 2], seed: u64) -> Stage {
     stage.step("share to read", |session| run(session.share(&folder, std::slice::from_ref(&b))).unwrap());
     assert_eq!(stage.step("discover", |session| run(session.shared_with_me()).unwrap()).len(), 1);
     assert_eq!(stage.step("read", |session| run(session.read(&file)).unwrap()), CONTENT);
+    stage.step("share to write", |session| run(session.share_to_write(&folder, std::slice::from_ref(&b))).unwrap());
+    assert_eq!(stage.step("discover again", |session| run(session.shared_with_me()).unwrap()).len(), 1);
+    stage.step("write", |session| run(session.append(&file, &mut Bytes::from_static(ADDED), &())).unwrap());
+    stage.step("take back", |session| {
+        let revoked = run(session.unshare(&folder, std::slice::from_ref(&b), Taken::All)).unwrap();
+        assert_eq!(revoked.from, [b.clone().into()]);
+    });
+    assert!(run(stage.sessions[1].read(&file)).is_err());
+    assert_eq!(run(stage.sessions[0].read(&file)).unwrap(), [CONTENT, ADDED].concat());
     stage
 }
 
@@ -109,20 +138,28 @@ fn scene(stage: &Stage, names: [&str; 2], control: Stage) -> Scene {
         ("the folder's name".to_owned(), FOLDER.into()),
         ("the file's name".to_owned(), FILE.into()),
         ("the content".to_owned(), CONTENT.to_vec()),
+        ("the added content".to_owned(), ADDED.to_vec()),
     ];
     for (session, other) in stage.sessions.iter().zip([names[1], names[0]]) {
         let own = |place: &str| path(&format!("/{}/{place}", session.username()));
         let friends = Bytes::from(run(session.read(&own(places::FROM_FRIENDS))).unwrap());
-        let granted = own(&format!("{}/{}", places::sharing_directory(&name(other).into()), places::SHARING_READ));
-        let granted = Records::read(&Bytes::from(run(session.read(&granted)).unwrap()), 0).records;
+        let mut granted = Vec::new();
+        for stream in [places::SHARING_READ, places::SHARING_WRITE] {
+            let stream = own(&format!("{}/{stream}", places::sharing_directory(&name(other).into())));
+            if let Ok(content) = run(session.read(&stream)) {
+                granted.extend(Records::read(&Bytes::from(content), 0).records);
+            }
+        }
         let entries = read_all::<EntryPoint>(&friends).unwrap().into_iter().map(|entry| entry.capability);
         for cap in entries.chain(granted.into_iter().map(|record| record.capability)) {
             secrets.push(("a key of a capability".to_owned(), cap.base_key.key.as_bytes().to_vec()));
             secrets.push(("a capability".to_owned(), cap.to_bytes()));
+            let write_key = cap.base_write_key.map(|key| ("a key to write".to_owned(), key.key.as_bytes().to_vec()));
+            secrets.extend(write_key);
         }
     }
-    // Two entry points, the groups in both directions and the folder.
-    assert_eq!(secrets.len(), 3 + 2 * (2 + 4 + 1));
+    // Two entry points, the groups in both directions, and the folder: to read, with its new keys, and to write.
+    assert_eq!(secrets.len(), 4 + 2 * (2 + 4 + 3) + 1);
     let identity = |party: usize| (names[party].to_owned(), stage.sessions[party].identity().clone());
     Scene { steps: &STEPS, parties: [identity(0), identity(1)], secrets, control: control.seen }
 }

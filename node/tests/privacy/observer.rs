@@ -17,8 +17,9 @@ pub const REQUEST_BYTES: usize = 3836;
 /// A signature in front of the stored bytes.
 const REMOVAL_BYTES: usize = 64 + REQUEST_BYTES;
 
-/// Two bodies that have so many bytes in common have them by no accident.
-const WINDOW: usize = 20;
+/// So many equal bytes are no accident. Looked for at every place of one side and at every twelfth of the other, so that
+/// nothing of twice the length is missed.
+const WINDOW: usize = 12;
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Scene {
 }
 
 pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+    memchr::memmem::find(bytes, part).is_some()
 }
 
 /// A text as it stands, and what it says in hexadecimal or in a multibase.
@@ -115,14 +116,17 @@ fn marks(name: &str, owner: &Owner) -> Vec<Vec<u8>> {
     [name.as_bytes(), &hash, key].into_iter().flat_map(forms).collect()
 }
 
-/// The windows of everything that a party wrote.
-fn windows<'s>(bodies: impl Iterator<Item = &'s [u8]>) -> HashSet<&'s [u8]> {
-    bodies.flat_map(|body| body.windows(WINDOW)).collect()
-}
-
-fn written(seen: &[Seen], by: Party) -> impl Iterator<Item = &[u8]> {
-    let paths = [PutBlocks::PATH, SetPointers::PATH, SendFollowRequest::PATH];
-    let is_written = move |seen: &&Seen| seen.by == by && paths.contains(&seen.request().path.as_str());
+/// What a party wrote, into a space of its own if only that counts: in what is shared to write, both write about the same.
+fn written<'s>(seen: &'s [Seen], by: Party, own: Option<&Owner>) -> impl Iterator<Item = &'s [u8]> {
+    let own = own.map(ToString::to_string);
+    let is_own = move |request: &Request| {
+        own.as_ref().is_none_or(|own| request.query.iter().any(|(key, value)| key == "owner" && value == own))
+    };
+    let is_written = move |seen: &&Seen| {
+        let request = seen.request();
+        let is_put = [PutBlocks::PATH, SetPointers::PATH].contains(&request.path.as_str()) && is_own(request);
+        seen.by == by && (is_put || request.path == SendFollowRequest::PATH)
+    };
     seen.iter().filter(is_written).map(|seen| &seen.request().body[..])
 }
 
@@ -201,18 +205,26 @@ fn check_request(seen: &Seen, step: &Step, scene: &Scene, findings: &mut Vec<Str
     }
 }
 
-/// Bytes that join the two: what both wrote, or what stands in two follow requests of one.
+/// Whether some of the bytes are in both, those left out that two others wrote too.
+fn have_common(one: &[&[u8]], other: &[&[u8]], scene: &Scene) -> bool {
+    let of_one: HashSet<&[u8]> = one.iter().flat_map(|body| body.chunks_exact(WINDOW)).collect();
+    let of_other = other.iter().flat_map(|body| body.windows(WINDOW));
+    let common: HashSet<&[u8]> = of_other.filter(|window| of_one.contains(window)).collect();
+    let of_format: Vec<&[u8]> =
+        [Party::A, Party::B].into_iter().flat_map(|by| written(&scene.control, by, None)).collect();
+    common.into_iter().any(|window| !of_format.iter().any(|body| contains(body, window)))
+}
+
+/// Bytes that join the two: what both wrote, or what stands in two follow requests.
 fn check_joins(seen: &[Seen], scene: &Scene, findings: &mut Vec<String>) {
-    let of_format = windows([Party::A, Party::B].into_iter().flat_map(|by| written(&scene.control, by)));
-    let (by_a, by_b) = (windows(written(seen, Party::A)), windows(written(seen, Party::B)));
-    if by_a.intersection(&by_b).any(|window| !of_format.contains(window)) {
+    let of = |by| written(seen, by, Some(&scene.party(by).1)).collect::<Vec<_>>();
+    if have_common(&of(Party::A), &of(Party::B), scene) {
         findings.push("both wrote the same bytes".to_owned());
     }
     let sent = |seen: &&Seen| seen.request().path == SendFollowRequest::PATH;
     let requests: Vec<&[u8]> = seen.iter().filter(sent).map(|seen| &seen.request().body[..]).collect();
     for (at, request) in requests.iter().enumerate() {
-        let earlier = windows(requests[..at].iter().copied());
-        if request.windows(WINDOW).any(|window| earlier.contains(window) && !of_format.contains(window)) {
+        if have_common(&requests[..at], &[request], scene) {
             findings.push("two follow requests have bytes in common".to_owned());
         }
     }
