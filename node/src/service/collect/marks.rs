@@ -33,9 +33,8 @@ impl Marks {
 
     /// Keeps a block, but not what it links to.
     pub(super) fn keep(&mut self, cid: &Cid) -> Result<(), Stopped> {
-        self.check_limit()?;
         self.kept.insert(self.hashers[0].hash_one(cid));
-        Ok(())
+        self.check_limit()
     }
 
     /// Whether a block stays.
@@ -74,8 +73,8 @@ impl Marks {
         if !has_links(cid.codec()) {
             return self.keep(&cid);
         }
-        self.check_limit()?;
         if self.entered.insert(self.name(&cid)) {
+            self.check_limit()?;
             if pending.len() >= MAX_PENDING {
                 return Err(Stopped::TooMany);
             }
@@ -90,7 +89,7 @@ impl Marks {
     }
 
     fn check_limit(&self) -> Result<(), Stopped> {
-        match self.entered.len() + self.kept.len() < self.limit {
+        match self.entered.len() + self.kept.len() <= self.limit {
             true => Ok(()),
             false => Err(Stopped::TooMany),
         }
