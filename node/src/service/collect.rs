@@ -9,7 +9,7 @@
 //! # Why nothing that was acknowledged is lost
 //!
 //! Clients put blocks and move pointers while the collector marks; nothing waits for it then. Before it marks, it
-//! announces itself ([`news`]) under the owner's lock and the lock of puts. From then on each put notes what it puts,
+//! announces itself (`collect::news`) under the owner's lock and the lock of puts. From then on each put notes what it puts,
 //! there or not, and each commit that the pointers move. Each portion of garbage is deleted under both locks, after
 //! marking from pointers that moved and passing over what was put meanwhile. So, of a block that looked like garbage:
 //!
@@ -17,7 +17,7 @@
 //! * a put that comes after it finds the block absent and stores it again;
 //! * a commit that came before is marked from;
 //! * a commit that comes after finds the block absent and is refused, as one that reaches nothing: a commit looks for every
-//!   block that its new tree has and the old one had not ([`usage`](super::usage)).
+//!   block that its new tree has and the old one had not (`service::usage`).
 //!
 //! A collection that is killed has deleted some garbage and nothing else. One that meets a block that is missing, damaged
 //! or malformed deletes nothing of that account, since what lies below cannot be known, says so and goes on with the next.
