@@ -55,7 +55,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run a node
-    Node(node::NodeArguments),
+    Node(Box<node::NodeArgs>),
     /// Make tokens that let people sign up on a node of this machine
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -160,7 +160,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Agent(args) => run_agent(&global, args),
-        Command::Node(args) => node::run(args),
+        Command::Node(args) => node::run(*args, global.output()),
         Command::Token(command) => token::run(command, global.json),
         Command::Operator(command) => operator::run(command, global.output()),
         command => {

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fs, io};
 
 use clap::{Args, ValueEnum};
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 /// Space of an account unless the operator says otherwise: 1 GiB.
 pub const DEFAULT_QUOTA_BYTES: u64 = 1 << 30;
+
+/// Time between two collections of garbage unless the operator says otherwise: 6 hours.
+pub const DEFAULT_COLLECT_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// Everything that can be set. What is absent has the default that its text names.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
@@ -60,6 +64,11 @@ pub struct Settings {
     #[serde(default, with = "size_text")]
     pub quota: Option<Size>,
 
+    /// How often space is taken back from what was deleted, as in 30m, 6h or 2d; `off` for only when `pyrgos node collect`
+    /// asks [default: 6h]
+    #[arg(long, env = "PYRGOS_COLLECT_EVERY", value_name = "TIME")]
+    pub collect_every: Option<Every>,
+
     /// Usernames that may approve requests for space [default: none]
     #[arg(long, env = "PYRGOS_ADMINS", value_name = "NAME", value_delimiter = ',')]
     pub admins: Option<Vec<String>>,
@@ -75,6 +84,49 @@ pub enum SignupPolicy {
     Token,
     /// Nobody
     Closed,
+}
+
+/// A stretch of time between two runs of something; none for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Every(pub Option<Duration>);
+
+impl std::str::FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed = || format!("`{text}` is no time; write a number with s, m, h or d, or `off`");
+        if text == "off" {
+            return Ok(Every(None));
+        }
+        let (at, unit) = text.char_indices().next_back().ok_or_else(malformed)?;
+        let unit_secs = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return Err(malformed()),
+        };
+        let number: u32 = text[..at].parse().map_err(|_| malformed())?;
+        match number {
+            0 => Err(format!("`{text}` would be all the time; write `off` for never")),
+            number => Ok(Every(Some(Duration::from_secs(u64::from(number) * unit_secs)))),
+        }
+    }
+}
+
+impl TryFrom<String> for Every {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Every> for String {
+    fn from(Every(every): Every) -> String {
+        every.map_or_else(|| "off".to_owned(), |every| format!("{}s", every.as_secs()))
+    }
 }
 
 /// A number of bytes.
@@ -190,6 +242,7 @@ impl Settings {
             max_users: self.max_users.or(other.max_users),
             max_daily_signups: self.max_daily_signups.or(other.max_daily_signups),
             quota: self.quota.or(other.quota),
+            collect_every: self.collect_every.or(other.collect_every),
             admins: self.admins.or(other.admins),
         }
     }
@@ -225,6 +278,7 @@ impl Settings {
             max_users: self.max_users.unwrap_or(10_000),
             max_daily_signups: self.max_daily_signups.unwrap_or(1_000_000),
             quota_bytes: self.quota.map_or(DEFAULT_QUOTA_BYTES, |Size(bytes)| bytes),
+            collect_every: self.collect_every.map_or(Some(DEFAULT_COLLECT_EVERY), |Every(every)| every),
             admins: self.admins.unwrap_or_default(),
             allow_gaps: false,
         })
@@ -261,6 +315,8 @@ pub struct Config {
     pub max_daily_signups: u32,
     /// [`Settings::quota`], in bytes.
     pub quota_bytes: u64,
+    /// [`Settings::collect_every`]; none for never.
+    pub collect_every: Option<Duration>,
     /// [`Settings::admins`].
     pub admins: Vec<String>,
     /// [`Policy::allow_gaps`](crate::service::Policy::allow_gaps): off, and no setting.
@@ -304,6 +360,22 @@ mod tests {
         assert_eq!(signup("[::1]:8000", None), SignupPolicy::Open);
         assert_eq!(signup("127.0.0.1:8000", Some("example.org")), SignupPolicy::Token);
         assert_eq!(signup("0.0.0.0:8000", None), SignupPolicy::Token);
+    }
+
+    #[test]
+    fn times_have_units() {
+        let every = |text: &str| text.parse::<Every>().ok().map(|Every(every)| every.map(|every| every.as_secs()));
+        assert_eq!(every("off"), Some(None));
+        assert_eq!(every("90s"), Some(Some(90)));
+        assert_eq!(every("30m"), Some(Some(1800)));
+        assert_eq!(every("12h"), Some(Some(43_200)));
+        assert_eq!(every("2d"), Some(Some(172_800)));
+        for malformed in ["", "h", "6", "0h", "-1h", "1.5h", "1 h", "4294967296s", "1é", "OFF"] {
+            assert_eq!(every(malformed), None, "{malformed}");
+        }
+        let file: Settings = toml::from_str("collect-every = \"off\"").unwrap();
+        assert_eq!(file.collect_every, Some(Every(None)));
+        assert_eq!(toml::from_str(&toml::to_string(&file).unwrap()), Ok(file));
     }
 
     #[test]

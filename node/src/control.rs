@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use pyrgos_protocol::social::ServerMessage;
@@ -16,9 +17,12 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::cli::output::{local_time, printable};
+use crate::daemon::collector;
 use crate::service::Service;
+use crate::service::collect::Collected;
 
 /// Longest order, in bytes: a message of 4096 characters, each written as an escape.
 const MAX_ORDER: u64 = 64 << 10;
@@ -38,6 +42,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub enum Order {
     /// A token that lets one person sign up.
     CreateToken,
+    /// Collect garbage, and answer when that is done.
+    Collect,
     /// The users who have messages.
     Conversations,
     /// The newest messages of one user.
@@ -54,6 +60,13 @@ pub enum Order {
         /// The message that it answers.
         reply_to: Option<i64>,
     },
+}
+
+impl Order {
+    /// How long the answer may take; none for as long as it takes.
+    fn timeout(&self) -> Option<Duration> {
+        (*self != Order::Collect).then_some(TIMEOUT)
+    }
 }
 
 /// A message as it is shown.
@@ -102,6 +115,8 @@ impl From<&ServerMessage> for Message {
 pub enum Reply {
     /// The token.
     Token(String),
+    /// What the collection did.
+    Collected(Collected),
     /// Usernames.
     Users(Vec<String>),
     /// Messages, oldest first.
@@ -133,49 +148,62 @@ pub fn bind(data_dir: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers orders until `stop` says true.
-pub async fn serve(listener: UnixListener, service: Arc<Service>, mut stop: watch::Receiver<bool>) {
+/// Answers orders until `stop` says true; a collection that runs then ends early when `ending` is set.
+pub async fn serve(
+    listener: UnixListener,
+    service: Arc<Service>,
+    ending: Arc<AtomicBool>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut orders = JoinSet::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted.map(|(stream, _)| stream),
-            _ = crate::http::server::stopped(&mut stop) => return,
+            // Those that have ended are forgotten.
+            Some(_) = orders.join_next() => continue,
+            _ = crate::http::server::stopped(&mut stop) => break,
         };
         match stream {
-            // One at a time: the operator is one person.
-            Ok(stream) => match tokio::time::timeout(TIMEOUT, answer(stream, &service)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "an order broke off"),
-                Err(_) => tracing::debug!("an order took too long"),
-            },
+            // Whoever can open the socket can do anything with the node, so nobody counts them.
+            Ok(stream) => {
+                let (service, ending) = (service.clone(), ending.clone());
+                orders.spawn(async move {
+                    if let Err(error) = answer(stream, service, ending).await {
+                        tracing::debug!(%error, "an order broke off");
+                    }
+                });
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an order");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
+    while orders.join_next().await.is_some() {}
 }
 
-async fn answer(stream: UnixStream, service: &Arc<Service>) -> io::Result<()> {
+async fn answer(stream: UnixStream, service: Arc<Service>, ending: Arc<AtomicBool>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    tokio::io::BufReader::new(read.take(MAX_ORDER)).read_line(&mut line).await?;
+    let mut read = tokio::io::BufReader::new(read.take(MAX_ORDER));
+    tokio::time::timeout(TIMEOUT, read.read_line(&mut line)).await??;
     let reply = match serde_json::from_str::<Order>(&line) {
         Ok(order) => {
-            let service = service.clone();
-            let work = tokio::task::spawn_blocking(move || carry_out(&service, order));
+            let work = tokio::task::spawn_blocking(move || carry_out(&service, order, &ending));
             work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
         }
         Err(_) => Reply::Failed("the node does not know this order; it may be of another version".to_owned()),
     };
     let mut line = serde_json::to_string(&reply)?;
     line.push('\n');
-    write.write_all(line.as_bytes()).await
+    tokio::time::timeout(TIMEOUT, write.write_all(line.as_bytes())).await?
 }
 
-/// Does what an order says. A command does it itself where no node runs.
-pub fn carry_out(service: &Service, order: Order) -> Reply {
+/// Does what an order says. A command does it itself where no node runs. A collection ends early when `ending` is set.
+pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply {
     let reply = match order {
         Order::CreateToken => service.create_token().map(Reply::Token),
+        Order::Collect => collector::collect(service, ending).map(Reply::Collected),
         Order::Conversations => service.conversations().map(Reply::Users),
         Order::Messages { username } => service.messages(&username).map(|messages| {
             let older = messages.len().saturating_sub(MAX_MESSAGES);
@@ -200,7 +228,7 @@ pub fn order(data_dir: &Path, order: &Order) -> io::Result<Option<Reply>> {
         }
         Err(error) => return Err(error),
     };
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_read_timeout(order.timeout())?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let mut line = serde_json::to_string(order)?;
     line.push('\n');

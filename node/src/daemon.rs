@@ -1,11 +1,15 @@
 //! What a node runs, and how it stops.
 
+pub mod collector;
+
 use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pyrgos_store::{RocksStore, Store, StoreError};
 use tokio::net::TcpListener;
@@ -48,6 +52,18 @@ pub enum StartError {
         source: io::Error,
     },
 }
+
+/// Why a node ended that nobody told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The database takes no more writes.
+    #[error("the database takes no more writes; the log says why")]
+    Broken,
+}
+
+/// How often the node looks whether its store still works.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Opens the store in a data directory, making the directory for its owner only if there is none.
 ///
@@ -95,6 +111,8 @@ pub struct Daemon {
     address: SocketAddr,
     gateway: Option<SocketAddr>,
     service: Arc<Service>,
+    /// Set when the node stops, for work that nobody waits for.
+    ending: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -112,11 +130,17 @@ impl Daemon {
         let mut daemon = Daemon::serve(config, Arc::new(service)).await?;
         match control::bind(&config.data_dir) {
             Ok(listener) => {
-                let orders = control::serve(listener, daemon.service.clone(), daemon.stop.subscribe());
+                let orders =
+                    control::serve(listener, daemon.service.clone(), daemon.ending.clone(), daemon.stop.subscribe());
                 daemon.tasks.push(tokio::spawn(orders));
             }
             // The node can do without: only commands that want to reach it while it runs cannot.
             Err(error) => tracing::warn!(%error, "no control socket in {}", config.data_dir.display()),
+        }
+        if let Some(every) = config.collect_every {
+            let (service, ending) = (daemon.service.clone(), daemon.ending.clone());
+            let collector = collector::run(service, every, ending, daemon.stop.subscribe());
+            daemon.tasks.push(tokio::spawn(collector));
         }
         Ok(daemon)
     }
@@ -142,7 +166,7 @@ impl Daemon {
             tasks.push(tokio::spawn(http::server::serve(listener, router, stop.subscribe())));
             gateway = Some(address);
         }
-        Ok(Daemon { address, gateway, service, stop, tasks })
+        Ok(Daemon { address, gateway, service, ending: Arc::default(), stop, tasks })
     }
 
     /// Where the node listens.
@@ -162,6 +186,7 @@ impl Daemon {
 
     /// Takes no more requests, finishes those in work, closes the store.
     pub async fn stop(self) {
+        self.ending.store(true, Ordering::Relaxed);
         self.stop.send_replace(true);
         for task in self.tasks {
             if let Err(error) = task.await {
@@ -173,11 +198,29 @@ impl Daemon {
         let _ = tokio::task::spawn_blocking(move || drop(service)).await;
     }
 
-    /// Runs until it is told to stop, then stops.
-    pub async fn run(self, mut signals: Signals) {
-        signals.arrived().await;
-        tracing::info!("stopping");
+    /// Runs until it is told to stop, or cannot go on, then stops.
+    ///
+    /// # Errors
+    /// [`Ended`]: whoever started the node should start it again, since a database that failed looks at its files when it
+    /// is opened.
+    pub async fn run(self, mut signals: Signals) -> Result<(), Ended> {
+        let ended = tokio::select! {
+            () = signals.arrived() => Ok(()),
+            () = self.broken() => Err(Ended::Broken),
+        };
+        match &ended {
+            Ok(()) => tracing::info!("stopping"),
+            Err(reason) => tracing::error!("stopping: {reason}"),
+        }
         self.stop().await;
+        ended
+    }
+
+    /// Waits until the store takes no more writes.
+    async fn broken(&self) {
+        while !self.service.is_broken() {
+            tokio::time::sleep(PULSE).await;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod admin;
 pub mod attempts;
 pub mod bats;
 pub mod clock;
+pub mod collect;
 pub mod failure;
 mod ledger;
 pub mod links;
@@ -40,6 +41,7 @@ use pyrgos_store::{Batch, Blocks, Outcome, Records};
 use crate::config::SignupPolicy;
 use attempts::{Attempts, Known};
 use clock::{Clock, Entropy};
+use collect::News;
 pub use failure::Failure;
 use ledger::Ledger;
 use names::Names;
@@ -99,6 +101,10 @@ pub struct Service {
     stripe_of: RandomState,
     /// Sign-ups count accounts, so they happen one after another.
     signups: Mutex<()>,
+    /// One collection of garbage at a time.
+    collecting: Mutex<()>,
+    /// What comes in meanwhile.
+    news: News,
     /// Failed logins by name, and by name and source.
     failed_logins: (Attempts<Username>, Attempts<(Username, Source)>),
     /// Where each name logged in from.
@@ -122,6 +128,8 @@ impl Service {
             guest_stripes: [const { Mutex::new(()) }; STRIPES],
             stripe_of: RandomState::new(),
             signups: Mutex::default(),
+            collecting: Mutex::default(),
+            news: News::default(),
             // Somebody who mistypes does not meet these; somebody who guesses gets some thousand guesses a day, whatever
             // the number of addresses that they come from. The first limit is for strangers: from where its owner logged
             // in during the last month only the second holds, or anybody could lock anybody out.
@@ -145,6 +153,11 @@ impl Service {
             Outcome::Committed => Ok(()),
             Outcome::Conflict(_) => Err(Failure::Damaged("a batch without conditions")),
         }
+    }
+
+    /// Whether the store takes no more writes until it is opened again.
+    pub fn is_broken(&self) -> bool {
+        self.parts.blocks.is_broken()
     }
 
     fn now_millis(&self) -> i64 {

@@ -149,3 +149,44 @@ fn a_request_in_work_is_finished_before_the_end() {
     let mut node = node;
     assert_eq!(node.child.wait().unwrap().code(), Some(0));
 }
+
+/// A database that cannot write its files refuses everything that follows. Then the node ends, so that whoever watches it
+/// starts it again, and says why.
+#[test]
+fn a_node_whose_database_fails_ends_itself() {
+    use pyrgos_protocol::encoding::Codec;
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let mut node = Running::start(&data_dir);
+    let id = node.call(&GetServerId).unwrap();
+    let alice = Account::new("alice");
+    assert_eq!(node.call(&sign_up(&alice, id, create_token(&data_dir))).unwrap(), Decision::Accepted);
+    // The log that is open can still be written to; files to come have no place.
+    std::fs::remove_dir_all(data_dir.join("store/db")).unwrap();
+    let mut refused = false;
+    for round in 0..2000u32 {
+        let blocks: Vec<Vec<u8>> = (0..20u32).map(|n| [round, n].map(u32::to_be_bytes).concat().repeat(4000)).collect();
+        let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+        let call = alice.put(Codec::Raw, &blocks);
+        let request = call.request();
+        let host = node.address.to_string();
+        // The node may have ended already.
+        let answer = std::panic::catch_unwind(|| {
+            support::send(node.address, "POST", &request.target(), &host, &[], &request.body)
+        });
+        if !answer.is_ok_and(|answer| answer.status == 200) {
+            refused = true;
+            break;
+        }
+    }
+    assert!(refused, "the database took it all");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = node.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(std::time::Instant::now() < deadline, "the node goes on without a database");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert_eq!(status.code(), Some(9));
+}

@@ -400,7 +400,7 @@ fn a_deleted_account_leaves_its_name_and_nothing_to_open() {
     assert_eq!(counts(&node, &alice, 0).len(), 1);
     assert!(node.service().message_user("alice", "welcome".to_owned(), None).unwrap());
     let kept = || {
-        let tables = [Table::Logins, Table::StagedLogins, Table::SecondFactors, Table::Bats, Table::Messages];
+        let tables = [Table::Logins, Table::SecondFactors, Table::Bats, Table::Messages];
         let rows = |table| node.store.scan(&Prefix::of_username(table, "alice"), None, 10).unwrap();
         tables.into_iter().filter(|table| !rows(*table).is_empty()).collect::<Vec<_>>()
     };

@@ -48,10 +48,19 @@ pub trait Blocks: Send + Sync {
     /// read the blocks. An answer shorter than `limit` is the last.
     fn list(&self, owner: &Owner, after: Option<&Cid>, limit: usize) -> Result<Vec<BlockEntry>, StoreError>;
 
+    /// Owners that have blocks, at most `limit` of them, beginning behind `after`, in an order that stays the same. Costs
+    /// one step for each owner, however many blocks there are. An answer shorter than `limit` is the last.
+    fn owners(&self, after: Option<&Owner>, limit: usize) -> Result<Vec<Owner>, StoreError>;
+
     /// Whether blocks may be missing that a `put` before this store was opened had accepted, since the machine went down
     /// under the process before this one. A client that did not notice may still send the pointer to them; see the
     /// [crate's page](crate#what-is-durable-when).
     fn may_have_lost_puts(&self) -> bool {
+        false
+    }
+
+    /// Whether the store takes no more writes, records or blocks, until it is opened again.
+    fn is_broken(&self) -> bool {
         false
     }
 
@@ -99,8 +108,16 @@ impl<S: Blocks + ?Sized> Blocks for Arc<S> {
         (**self).list(owner, after, limit)
     }
 
+    fn owners(&self, after: Option<&Owner>, limit: usize) -> Result<Vec<Owner>, StoreError> {
+        (**self).owners(after, limit)
+    }
+
     fn may_have_lost_puts(&self) -> bool {
         (**self).may_have_lost_puts()
+    }
+
+    fn is_broken(&self) -> bool {
+        (**self).is_broken()
     }
 
     fn check_space(&self) -> Result<(), StoreError> {

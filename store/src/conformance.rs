@@ -16,6 +16,7 @@ pub fn all<S: Blocks + Records>(open: impl Fn() -> S) {
     block_sizes(&open());
     partitions(&open());
     block_lists(&open());
+    block_owners(&open());
     records(&open());
     conditions(&open());
     scans(&open());
@@ -138,6 +139,35 @@ pub fn block_lists(store: &impl Blocks) {
     let cursor = Cid::new(pyrgos_protocol::encoding::Codec::Raw, Multihash::sha256_of(b"not there"));
     let behind = expected.iter().filter(|(cid, _)| *cid > cursor.to_bytes()).count();
     assert_eq!(store.list(&alice, Some(&cursor), 1000).unwrap().len(), behind);
+}
+
+/// Owners are listed once each, in pages, and only while they have blocks.
+pub fn block_owners(store: &impl Blocks) {
+    assert_eq!(store.owners(None, 10).unwrap(), []);
+    let expected: BTreeSet<Owner> = (0..9).map(owner).collect();
+    for owner in &expected {
+        store.put(owner, &[block(1, 10), block(2, 100_000), block(3, 20)]).unwrap();
+    }
+    let whole = store.owners(None, 100).unwrap();
+    for page in [1, 4, 9, 100] {
+        let mut listed = Vec::new();
+        loop {
+            let owners = store.owners(listed.last(), page).unwrap();
+            assert!(owners.len() <= page);
+            let last = owners.len() < page;
+            listed.extend(owners);
+            if last {
+                break;
+            }
+        }
+        assert_eq!(listed, whole, "pages of {page}");
+    }
+    assert_eq!(whole.into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(store.owners(None, 0).unwrap(), []);
+    store.delete_all(&owner(3)).unwrap();
+    store.delete(&owner(4), &[block(1, 10).0, block(2, 100_000).0, block(3, 20).0]).unwrap();
+    let left: BTreeSet<Owner> = store.owners(None, 100).unwrap().into_iter().collect();
+    assert_eq!(left, [0, 1, 2, 5, 6, 7, 8].map(owner).into(), "who has no blocks is not listed");
 }
 
 fn key(number: u64) -> RecordKey {

@@ -90,6 +90,13 @@ impl Blocks for MemoryStore {
             })
             .collect()
     }
+
+    fn owners(&self, after: Option<&Owner>, limit: usize) -> Result<Vec<Owner>, StoreError> {
+        let owners = read(&self.blocks);
+        let start = after.map_or(Bound::Unbounded, |owner| Bound::Excluded(owner.clone()));
+        let full = owners.range((start, Bound::Unbounded)).filter(|(_, partition)| !partition.is_empty());
+        Ok(full.map(|(owner, _)| owner.clone()).take(limit).collect())
+    }
 }
 
 impl Records for MemoryStore {

@@ -81,6 +81,8 @@ const BLOCKS: &str = "blocks";
 const EXTENTS: &str = "block-extents";
 /// Family of what the store keeps about itself.
 const STATE: &str = "default";
+/// Families that earlier versions made and nobody reads any more.
+const RETIRED: [&str; 1] = ["staged-logins"];
 /// In [`STATE`]: the position up to which all segments are on the disk.
 const SETTLED: &[u8] = b"settled";
 
@@ -131,6 +133,10 @@ pub struct RocksStore {
     stripes: Vec<Mutex<()>>,
     reclaiming: Mutex<()>,
     lost_puts: AtomicBool,
+    /// A write failed for another reason than a full disk.
+    broken: AtomicBool,
+    /// Blocks that were deleted since the space of small ones was last looked at.
+    deleted: AtomicU64,
     /// How often unsettled blocks were given up.
     losses: AtomicU64,
     /// Lets the store go without the care of closing, for tests.
@@ -194,6 +200,8 @@ impl RocksStore {
             stripes: (0..64).map(|_| Mutex::new(())).collect(),
             reclaiming: Mutex::new(()),
             lost_puts: AtomicBool::new(folder.before == Before::PowerLost),
+            broken: AtomicBool::new(false),
+            deleted: AtomicU64::new(0),
             losses: AtomicU64::new(0),
             #[cfg(test)]
             crashed: AtomicBool::new(false),
@@ -235,11 +243,22 @@ impl RocksStore {
                         return Err(StoreError::DiskFull);
                     }
                 }
-                written => return written.map_err(database("write to the database")),
+                written => return self.note_broken(written),
             }
             std::thread::sleep(STALL_PAUSE);
             batch = WriteBatch::from_data(&rows);
         }
+    }
+
+    /// The database recovers from a full disk and from a stall by itself. After anything else, also what happened while it
+    /// flushed or compacted, it refuses all writes, since it does not know what is on the disk.
+    fn note_broken(&self, written: Result<(), rocksdb::Error>) -> Result<(), StoreError> {
+        let is_stall = written.as_ref().is_err_and(|error| error.kind() == rocksdb::ErrorKind::Incomplete);
+        let written = written.map_err(database("write to the database"));
+        if !is_stall && written.as_ref().is_err_and(|error| !matches!(error, StoreError::DiskFull)) {
+            self.broken.store(true, Ordering::SeqCst);
+        }
+        written
     }
 
     /// Puts on the disk: first all bulk data, then the log with all rows and this batch.
@@ -374,7 +393,10 @@ fn open_database(path: &Path, options: &Options) -> Result<DB, StoreError> {
     #[cfg(test)]
     shared.enable_statistics();
     let cache = Cache::new_lru_cache(options.cache_bytes);
-    let descriptors = families().map(|name| {
+    // A database opens with all its families or not at all. One that is not there yet has none.
+    let present = DB::list_cf(&shared, path).unwrap_or_default();
+    let retired = RETIRED.into_iter().filter(|name| present.iter().any(|present| present == name));
+    let descriptors = families().chain(retired.clone()).map(|name| {
         let mut family = rocksdb::Options::default();
         family.set_compression_type(DBCompressionType::None);
         family.set_write_buffer_size(options.write_buffer_bytes / 2);
@@ -396,5 +418,9 @@ fn open_database(path: &Path, options: &Options) -> Result<DB, StoreError> {
         }
         ColumnFamilyDescriptor::new(name, family)
     });
-    DB::open_cf_descriptors(&shared, path, descriptors).map_err(database("open the database"))
+    let mut db = DB::open_cf_descriptors(&shared, path, descriptors).map_err(database("open the database"))?;
+    for name in retired {
+        db.drop_cf(name).map_err(database("drop a table of an earlier version"))?;
+    }
+    Ok(db)
 }

@@ -119,6 +119,34 @@ fn the_space_of_deleted_blocks_comes_back() {
 }
 
 #[test]
+fn deleted_small_blocks_leave_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let owner = conformance::owner(0);
+    let blocks: Vec<_> = (0..2000).map(|n| conformance::block(n, 20_000)).collect();
+    blocks.chunks(100).for_each(|some| store.put(&owner, some).unwrap());
+    let size = || -> u64 {
+        let files = std::fs::read_dir(dir.path().join("db")).unwrap();
+        files.map(|file| file.unwrap().metadata().map_or(0, |metadata| metadata.len())).sum()
+    };
+    let full = size();
+    assert!(full > 40_000_000, "{full}");
+    let (gone, kept) = blocks.split_at(1600);
+    gone.chunks(100).for_each(|some| {
+        store.delete(&owner, &some.iter().map(|(cid, _)| cid.clone()).collect::<Vec<_>>()).unwrap();
+    });
+    store.reclaim().unwrap();
+    for (cid, block) in kept {
+        assert_eq!(store.get(&owner, cid).unwrap().as_ref(), Some(block));
+    }
+    drop(store);
+    // The log goes with the next start. Live blocks of the newer half of the files are not moved.
+    let store = open(dir.path());
+    assert!(size() < 25_000_000, "{} of {full} bytes are left", size());
+    assert_eq!(store.list(&owner, None, 3000).unwrap().len(), 400);
+}
+
+#[test]
 fn a_large_prefix_is_deleted_as_a_range() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -1,17 +1,37 @@
-//! `pyrgos node`: runs a node until it is told to stop.
+//! `pyrgos node`: runs a node until it is told to stop. `pyrgos node collect`: takes back the space of what was deleted.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, Kind};
-use crate::config::{ConfigError, Settings};
+use super::output::{Output, human_size};
+use crate::config::{Config, ConfigError, Settings};
 use crate::control::{self, Order, Reply};
 use crate::daemon::{self, Daemon, Signals, StartError};
 use crate::service::clock::{SystemClock, SystemEntropy};
+use crate::service::collect::Collected;
+
+/// A node, or what to do with one.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct NodeArgs {
+    #[command(subcommand)]
+    command: Option<NodeCommand>,
+    #[command(flatten)]
+    arguments: NodeArguments,
+}
+
+/// What to do with a node.
+#[derive(Subcommand, Debug)]
+enum NodeCommand {
+    /// Take back the space of what was deleted, now. Works whether or not the node is running.
+    Collect(NodeArguments),
+}
 
 /// The settings of a node.
 #[derive(Args, Debug)]
@@ -25,14 +45,14 @@ pub(super) struct NodeArguments {
 
 impl NodeArguments {
     /// Flags and environment, then the file, then defaults.
-    pub(super) fn config(self) -> Result<crate::config::Config, Failure> {
+    pub(super) fn config(self) -> Result<Config, Failure> {
         let file = self.config.as_deref().map(Settings::from_file).transpose()?.unwrap_or_default();
         Ok(self.settings.or(file).resolve()?)
     }
 }
 
 /// Gives an order to the node that runs in its data directory, or carries it out itself where none runs.
-pub(super) fn order(config: &crate::config::Config, order: Order) -> Result<Reply, Failure> {
+pub(super) fn order(config: &Config, order: Order) -> Result<Reply, Failure> {
     let running = control::order(&config.data_dir, &order)
         .map_err(|error| Failure::new(Kind::Unreachable, format!("the running node does not answer: {error}")))?;
     let reply = match running {
@@ -40,7 +60,7 @@ pub(super) fn order(config: &crate::config::Config, order: Order) -> Result<Repl
         None => {
             let store = daemon::open_store(config)?;
             let service = daemon::service(store, config, Vec::new(), Arc::new(SystemClock), Arc::new(SystemEntropy));
-            control::carry_out(&service, order)
+            control::carry_out(&service, order, &AtomicBool::new(false))
         }
     };
     match reply {
@@ -54,13 +74,18 @@ pub(super) fn unexpected() -> Failure {
     Failure::new(Kind::Other, "the running node gave another answer than was asked for; it may be of another version")
 }
 
+pub(super) fn run(args: NodeArgs, output: Output) -> Result<(), Failure> {
+    match args.command {
+        None => serve(args.arguments),
+        Some(NodeCommand::Collect(arguments)) => collect(&arguments.config()?, output),
+    }
+}
+
 /// Runs the node. Prints one line when it answers.
-pub(super) fn run(arguments: NodeArguments) -> Result<(), Failure> {
+fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     let config = arguments.config()?;
     harden();
-    let filter = EnvFilter::try_from_env("PYRGOS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
+    log("info");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -75,9 +100,36 @@ pub(super) fn run(arguments: NodeArguments) -> Result<(), Failure> {
         }
         // Whoever waits for this line reads it through a pipe; a reader that has gone is no reason to stop.
         let _ = std::io::stdout().flush();
-        daemon.run(signals).await;
-        Ok(())
+        daemon.run(signals).await.map_err(|ended| Failure::new(Kind::Local, ended.to_string()).hint("start it again"))
     })
+}
+
+/// Lets the node that runs in the data directory collect garbage, or does so itself if none runs.
+fn collect(config: &Config, output: Output) -> Result<(), Failure> {
+    harden();
+    log("error");
+    let Reply::Collected(collected) = order(config, Order::Collect)? else { return Err(unexpected()) };
+    let Collected { accounts, unchanged, unreadable, blocks, bytes, reclaimed_bytes } = collected;
+    let (size, reclaimed) = (human_size(bytes), human_size(reclaimed_bytes));
+    let text = format!(
+        "{blocks} blocks of {size} deleted, {reclaimed} given back to the disk; \
+         {accounts} accounts looked through, {unchanged} unchanged"
+    );
+    output.line(text, &collected);
+    match unreadable {
+        0 => Ok(()),
+        _ => Err(Failure::new(
+            Kind::Other,
+            format!("nothing was deleted from {unreadable} accounts that cannot be read"),
+        )
+        .hint("the log of the node names them and what is wrong")),
+    }
+}
+
+fn log(level: &str) {
+    let filter = EnvFilter::try_from_env("PYRGOS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
 }
 
 /// Files for the owner alone, no core dumps, and panics that say where they happened but not with what: their messages

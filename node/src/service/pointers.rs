@@ -12,6 +12,7 @@ use pyrgos_protocol::merkle::pointer::{
 };
 use pyrgos_store::{Batch, Outcome, Prefix, RecordKey, Records, Table};
 
+use super::collect::departure;
 use super::ownership::{may_own_others, target_of};
 use super::usage::{Absent, MAX_TREE_BYTES, WriterUsage, count_record, difference, read_count};
 use super::view::View;
@@ -160,7 +161,7 @@ impl Service {
     }
 
     /// Works out everything that changes with the pointers: who belongs to the account, and what it uses. `batch` is
-    /// what shall be stored with it.
+    /// what shall be stored with it. The caller holds the owner's lock until that is done.
     pub(super) fn prepare(
         &self,
         view: &View<'_>,
@@ -168,6 +169,8 @@ impl Service {
         moves: Vec<Move>,
         mut batch: Batch,
     ) -> Result<Prepared, Failure> {
+        self.news.moving(owner);
+        batch = batch.delete(RecordKey::collected(owner));
         let writers = self.writers_after(view, owner, &moves)?;
         for change in &moves {
             self.check_member(owner, change, writers.as_ref())?;
@@ -201,10 +204,12 @@ impl Service {
             let known = self.known_writers(owner)?;
             for joined in writers.difference(&known) {
                 batch = batch.put(RecordKey::writer(owner, joined), Bytes::new());
+                batch = batch.delete(RecordKey::departed(owner, joined));
                 uncounted.insert(joined.clone());
             }
             for gone in known.difference(writers) {
                 batch = batch.delete(RecordKey::writer(owner, gone));
+                batch = batch.put(RecordKey::departed(owner, gone), departure(self.now_millis()));
                 left.push(gone.clone());
             }
         }
@@ -246,7 +251,7 @@ impl Service {
         let name = username.as_str();
         let of_name = [Table::SecondFactors, Table::Bats, Table::Messages];
         let batch = of_name.iter().fold(batch, |batch, table| batch.delete_all(Prefix::of_username(*table, name)));
-        let single = [RecordKey::login(name), RecordKey::staged_login(name), RecordKey::space_request(name)];
+        let single = [RecordKey::login(name), RecordKey::space_request(name)];
         Ok(single.into_iter().fold(batch, Batch::delete))
     }
 

@@ -96,9 +96,11 @@ impl Service {
     ) -> Result<(), Failure> {
         // A full disk refuses the guards' rows too: only what can follow is announced.
         self.parts.blocks.check_space()?;
+        let _noted = self.news.putting(owner, blocks);
         // Before the blocks can be seen, so that a collection that sees them sees also that they are guarded.
         let guarded_at = self.now_millis().to_be_bytes();
-        let guard = blocks.iter().fold(Batch::new().deferred(), |batch, (cid, _)| {
+        let guard = Batch::new().delete(RecordKey::collected(owner)).deferred();
+        let guard = blocks.iter().fold(guard, |batch, (cid, _)| {
             let key = RecordKey::transaction_block(owner, transaction.as_str(), cid);
             batch.put(key, Bytes::copy_from_slice(&guarded_at))
         });

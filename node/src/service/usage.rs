@@ -201,7 +201,10 @@ mod tests {
             let found = difference(&view, Some(cid(&change["from"])), Some(cid(&change["to"])), Absent::Refuse);
             assert_eq!(found.unwrap(), i128::from(change["change"].as_i64().unwrap()));
         }
-        println!("02-gc-usage.json: {} cases; its collections come with the collector", sizes.len() + changes.len());
+        println!(
+            "02-gc-usage.json: {} cases; its collections are replayed with the collector",
+            sizes.len() + changes.len()
+        );
     }
 
     /// A tree in which every level links twice to the next, and its size: a thousand bytes in each of 2^`levels` leaves.

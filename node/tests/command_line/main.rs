@@ -2,6 +2,7 @@
 
 mod account;
 mod agent;
+mod collect;
 mod crash;
 mod groups;
 mod link;

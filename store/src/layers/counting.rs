@@ -24,7 +24,7 @@ pub struct Counts {
     pub bytes_got: u64,
     /// Calls of `Blocks::size` and `Blocks::has`.
     pub sizes: u64,
-    /// Calls of `Blocks::list`.
+    /// Calls of `Blocks::list` and `Blocks::owners`.
     pub lists: u64,
     /// Blocks in calls of `Blocks::delete`.
     pub blocks_deleted: u64,
@@ -137,8 +137,17 @@ impl<S: Blocks> Blocks for Counting<S> {
         self.inner.list(owner, after, limit)
     }
 
+    fn owners(&self, after: Option<&Owner>, limit: usize) -> Result<Vec<Owner>, StoreError> {
+        add(&self.counters.lists, 1);
+        self.inner.owners(after, limit)
+    }
+
     fn may_have_lost_puts(&self) -> bool {
         self.inner.may_have_lost_puts()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.inner.is_broken()
     }
 
     fn check_space(&self) -> Result<(), StoreError> {

@@ -131,8 +131,16 @@ impl<S: Blocks> Blocks for Faulty<S> {
         self.call(false, |inner| inner.list(owner, after, limit))
     }
 
+    fn owners(&self, after: Option<&Owner>, limit: usize) -> Result<Vec<Owner>, StoreError> {
+        self.call(false, |inner| inner.owners(after, limit))
+    }
+
     fn may_have_lost_puts(&self) -> bool {
         self.inner.may_have_lost_puts()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.inner.is_broken()
     }
 
     fn check_space(&self) -> Result<(), StoreError> {

@@ -18,8 +18,6 @@ pub enum Table {
     Writers,
     /// Login data (`spec/01` §4): username.
     Logins,
-    /// Login data of a password change whose pointer update has not arrived yet: username.
-    StagedLogins,
     /// Second factors (`spec/01` §4): username, credential id.
     SecondFactors,
     /// Block access tokens of an account, oldest first (`spec/02` §8.7): username, position.
@@ -38,6 +36,10 @@ pub enum Table {
     Usage,
     /// Blocks that an open transaction protects (`spec/02` §10.1): owner, transaction, CID.
     Transactions,
+    /// Writers that are no longer reached from the identity, and since when: owner, writer.
+    Departed,
+    /// Accounts from which no garbage can be collected until something is written again: owner.
+    Collected,
     /// Messages between a user and the operator, oldest first (`spec/04` §12): username, number.
     Messages,
     /// Sign-up tokens that were not used yet: token.
@@ -50,11 +52,10 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 18] = [
         Table::Pointers,
         Table::Writers,
         Table::Logins,
-        Table::StagedLogins,
         Table::SecondFactors,
         Table::Bats,
         Table::FollowRequests,
@@ -64,6 +65,8 @@ impl Table {
         Table::Quotas,
         Table::Usage,
         Table::Transactions,
+        Table::Departed,
+        Table::Collected,
         Table::Messages,
         Table::SignupTokens,
         Table::SpaceRequests,
@@ -76,7 +79,6 @@ impl Table {
             Table::Pointers => "pointers",
             Table::Writers => "writers",
             Table::Logins => "logins",
-            Table::StagedLogins => "staged-logins",
             Table::SecondFactors => "second-factors",
             Table::Bats => "bats",
             Table::FollowRequests => "follow-requests",
@@ -86,6 +88,8 @@ impl Table {
             Table::Quotas => "quotas",
             Table::Usage => "usage",
             Table::Transactions => "transactions",
+            Table::Departed => "departed",
+            Table::Collected => "collected",
             Table::Messages => "messages",
             Table::SignupTokens => "signup-tokens",
             Table::SpaceRequests => "space-requests",
@@ -115,11 +119,6 @@ impl RecordKey {
     /// [`Table::Logins`].
     pub fn login(username: &str) -> Self {
         Prefix::of_username(Table::Logins, username).then(&[])
-    }
-
-    /// [`Table::StagedLogins`].
-    pub fn staged_login(username: &str) -> Self {
-        Prefix::of_username(Table::StagedLogins, username).then(&[])
     }
 
     /// [`Table::SecondFactors`].
@@ -170,6 +169,16 @@ impl RecordKey {
     /// [`Table::Transactions`].
     pub fn transaction_block(owner: &Owner, transaction: &str, cid: &Cid) -> Self {
         Prefix::of_transaction(owner, transaction).then(&cid.to_bytes())
+    }
+
+    /// [`Table::Departed`].
+    pub fn departed(owner: &Owner, writer: &Writer) -> Self {
+        Prefix::of_owner(Table::Departed, owner).then(&writer.cid().to_bytes())
+    }
+
+    /// [`Table::Collected`].
+    pub fn collected(owner: &Owner) -> Self {
+        Prefix::of_owner(Table::Collected, owner).then(&[])
     }
 
     /// [`Table::Messages`]; `number` rises with each message of an account.
@@ -224,7 +233,6 @@ impl RecordKey {
         let name = match self.table {
             Table::Names => &self.bytes[..],
             Table::Logins
-            | Table::StagedLogins
             | Table::SecondFactors
             | Table::Bats
             | Table::Quotas
@@ -235,10 +243,11 @@ impl RecordKey {
         std::str::from_utf8(name).ok()
     }
 
-    /// The writer that a key of [`Table::Pointers`], [`Table::Writers`] or [`Table::Usage`] ends with.
+    /// The writer that a key of [`Table::Pointers`], [`Table::Writers`], [`Table::Usage`] or [`Table::Departed`] ends
+    /// with.
     pub fn to_writer(&self) -> Option<Writer> {
         match self.table {
-            Table::Pointers | Table::Writers | Table::Usage => {
+            Table::Pointers | Table::Writers | Table::Usage | Table::Departed => {
                 let (_, writer) = self.split()?;
                 Some(Writer::new(KeyHash::new(Cid::from_bytes(writer).ok()?).ok()?))
             }

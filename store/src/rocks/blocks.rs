@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pyrgos_protocol::encoding::Cid;
-use pyrgos_protocol::keys::Owner;
+use pyrgos_protocol::keys::{KeyHash, Owner};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch};
 
 use super::segments::{Extent, Found, Position};
@@ -243,6 +243,7 @@ impl Blocks for RocksStore {
             batch.delete_cf(family(&self.db, INDEX)?, &key);
             batch.delete_cf(family(&self.db, BLOCKS)?, &key);
         }
+        self.deleted.fetch_add(cids.len() as u64, Ordering::Relaxed);
         self.write(batch, false)
     }
 
@@ -275,12 +276,35 @@ impl Blocks for RocksStore {
             .collect()
     }
 
+    fn owners(&self, after: Option<&Owner>, limit: usize) -> Result<Vec<Owner>, StoreError> {
+        let damaged = || StoreError::Damaged { what: "a key of the block index".into() };
+        let mut owners = Vec::new();
+        // Behind each partition the next one begins.
+        let mut start = after.map_or_else(Vec::new, |owner| end_of_prefix(&partition(owner)).unwrap_or_default());
+        while owners.len() < limit {
+            let next = rows_between(&self.db, family(&self.db, INDEX)?, start, &[]).next();
+            let Some(row) = next else { break };
+            let (key, _) = row.map_err(database("list owners"))?;
+            let (length, rest) = key.split_first_chunk::<2>().ok_or_else(damaged)?;
+            let owner = rest.get(..usize::from(u16::from_be_bytes(*length))).ok_or_else(damaged)?;
+            let owner = Cid::from_bytes(owner).map_err(|_| damaged())?;
+            let owner = Owner::new(KeyHash::new(owner).map_err(|_| damaged())?);
+            start = end_of_prefix(&partition(&owner)).ok_or_else(damaged)?;
+            owners.push(owner);
+        }
+        Ok(owners)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
+    }
+
     fn may_have_lost_puts(&self) -> bool {
         self.lost_puts.load(Ordering::SeqCst)
     }
 
     fn reclaim(&self) -> Result<u64, StoreError> {
-        self.reclaim_segments()
+        Ok(self.reclaim_segments()? + self.reclaim_small()?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::StoreError;
 
 /// The schema that this version writes, and the highest that it reads.
-pub(super) const SCHEMA: u64 = 1;
+pub(super) const SCHEMA: u64 = 2;
 
 const LOCK: &str = "lock";
 const SCHEMA_FILE: &str = "schema";
@@ -80,7 +80,9 @@ impl Folder {
 fn check_schema(path: &Path) -> Result<(), StoreError> {
     match fs::read_to_string(path.join(SCHEMA_FILE)) {
         Ok(text) => match text.trim().parse::<u64>() {
-            Ok(found) if found <= SCHEMA => Ok(()),
+            Ok(SCHEMA) => Ok(()),
+            // Noted before the first change, since the earlier version could not open what this one has changed.
+            Ok(found) if found < SCHEMA => write_whole(path, SCHEMA_FILE, format!("{SCHEMA}\n").as_bytes()),
             Ok(found) => Err(StoreError::NewerSchema { found, supported: SCHEMA }),
             Err(_) => Err(StoreError::Damaged { what: "the schema file is no number".into() }),
         },
@@ -139,8 +141,8 @@ mod tests {
     fn a_newer_schema_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         Folder::take(dir.path()).unwrap();
-        fs::write(dir.path().join(SCHEMA_FILE), "2\n").unwrap();
-        assert!(matches!(Folder::take(dir.path()), Err(StoreError::NewerSchema { found: 2, supported: 1 })));
+        fs::write(dir.path().join(SCHEMA_FILE), "3\n").unwrap();
+        assert!(matches!(Folder::take(dir.path()), Err(StoreError::NewerSchema { found: 3, supported: 2 })));
         fs::write(dir.path().join(SCHEMA_FILE), "?").unwrap();
         assert!(matches!(Folder::take(dir.path()), Err(StoreError::Damaged { .. })));
     }

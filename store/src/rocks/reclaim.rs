@@ -1,11 +1,17 @@
-//! Gives the space of deleted large blocks back to the file system.
+//! Gives the space of deleted blocks back to the file system.
+
+use std::sync::atomic::Ordering;
 
 use rocksdb::WriteBatch;
 
 use super::blocks::Placed;
 use super::segments::Position;
-use super::{EXTENTS, RocksStore, family, lock};
+use super::{BLOCKS, EXTENTS, INDEX, RocksStore, database, family, lock};
 use crate::StoreError;
+
+/// Properties of the database: entries of a family, bytes of its blob files.
+const ENTRIES: &str = "rocksdb.estimate-num-keys";
+const BLOB_BYTES: &str = "rocksdb.total-blob-file-size";
 
 /// Less than this in the newest segment is not worth ending it for.
 const WORTH_BYTES: u64 = 16 << 20;
@@ -64,6 +70,26 @@ impl RocksStore {
             }
         }
         Ok(freed)
+    }
+
+    /// Lets the database forget deleted small blocks, if a tenth of what there is was deleted since the last time: it would do
+    /// so by itself once enough else is written, which may be never. Moves references, and the live blocks of old files
+    /// of which half is garbage. Answers the bytes given back.
+    pub(super) fn reclaim_small(&self) -> Result<u64, StoreError> {
+        let deleted = self.deleted.load(Ordering::Relaxed);
+        let number = |name: &str, property: &str| {
+            let value = self.db.property_int_value_cf(family(&self.db, name)?, property);
+            Ok::<_, StoreError>(value.map_err(database("ask for sizes"))?.unwrap_or(0))
+        };
+        if deleted == 0 || deleted.saturating_mul(10) < number(INDEX, ENTRIES)? {
+            return Ok(0);
+        }
+        let before = number(BLOCKS, BLOB_BYTES)?;
+        for name in [BLOCKS, INDEX, EXTENTS] {
+            self.db.compact_range_cf(family(&self.db, name)?, None::<&[u8]>, None::<&[u8]>);
+        }
+        self.deleted.fetch_sub(deleted, Ordering::Relaxed);
+        Ok(before.saturating_sub(number(BLOCKS, BLOB_BYTES)?))
     }
 
     /// Looks at a segment, and drops the rows of extents whose blocks are gone.

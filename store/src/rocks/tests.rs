@@ -171,3 +171,34 @@ fn index_rows_are_read_or_refused() {
     }
     assert_eq!(decode_index_row(&[0x82, 7, 0xf6]).unwrap(), 7);
 }
+
+/// A data directory of the first schema has a table that is gone, and lacks two.
+#[test]
+fn a_directory_of_the_first_schema_is_brought_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = conformance::owner(0);
+    let block = conformance::block(1, 100);
+    let key = RecordKey::login("alice");
+    {
+        let store = open(dir.path());
+        store.put(&owner, std::slice::from_ref(&block)).unwrap();
+        assert!(store.commit(Batch::new().put(key.clone(), "x")).unwrap().is_committed());
+    }
+    {
+        let path = dir.path().join("db");
+        let families = DB::list_cf(&rocksdb::Options::default(), &path).unwrap();
+        let mut db = DB::open_cf(&rocksdb::Options::default(), &path, families).unwrap();
+        db.create_cf("staged-logins", &rocksdb::Options::default()).unwrap();
+        db.drop_cf(Table::Departed.name()).unwrap();
+        db.drop_cf(Table::Collected.name()).unwrap();
+    }
+    fs::write(dir.path().join("schema"), "1\n").unwrap();
+    for _ in 0..2 {
+        let store = open(dir.path());
+        assert_eq!(store.get(&owner, &block.0).unwrap().as_ref(), Some(&block.1));
+        assert_eq!(store.read(&key).unwrap().as_deref(), Some(b"x".as_slice()));
+        assert_eq!(store.read(&RecordKey::collected(&owner)).unwrap(), None);
+        assert!(store.db.cf_handle("staged-logins").is_none());
+    }
+    assert_eq!(fs::read_to_string(dir.path().join("schema")).unwrap(), "2\n");
+}
