@@ -1,5 +1,5 @@
 ## make run    install what is missing, build, start a personal node on this machine
-## make test   install what is missing, run all tests and the README's first session
+## make test   install what is missing, run all tests and the README's sessions
 ## make lint   formatting, clippy, documentation links, licences and sources of dependencies
 ## make wasm   check that crypto and protocol build for a browser (wasm32)
 ## make fuzz   give every decoder hostile bytes for FUZZ_SECONDS each
