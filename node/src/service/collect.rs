@@ -22,7 +22,7 @@
 //! A collection that is killed has deleted some garbage and nothing else. One that meets a block that is missing, damaged
 //! or malformed deletes nothing of that account, since what lies below cannot be known, says so and goes on with the next.
 //!
-//! Memory grows with the blocks of one account: about 20 bytes for each, and no more than [`MAX_MARKS`] of them.
+//! Memory grows with the blocks of one account: one mark for each, and no more than [`MAX_MARKS`] of them.
 
 mod marks;
 mod news;
