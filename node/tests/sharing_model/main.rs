@@ -34,7 +34,7 @@ use pyrgos_protocol::social::stream::Records;
 use rand_core::{Rng, UnwrapErr};
 
 /// Seeds that found something.
-const FOUND: [u64; 3] = [4, 13, 1003];
+const FOUND: [u64; 5] = [4, 13, 1003, 1163, 1202];
 
 /// Beside those above.
 const SEQUENCES: u64 = 300;

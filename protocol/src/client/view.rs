@@ -264,9 +264,14 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
     /// All chunks of a directory, decrypted.
     pub(crate) async fn directory(&mut self, item: &Item) -> Result<&mut Directory, ClientError> {
         let location = item.cap.location();
-        if !self.directories.contains_key(&location) {
-            let directory = self.load(item).await?;
-            self.directories.insert(location.clone(), directory);
+        match self.directories.get_mut(&location) {
+            // The first way to it may have allowed less than this one.
+            Some(known) if known.item.signer.is_none() && item.signer.is_some() => known.item = item.clone(),
+            Some(_) => {}
+            None => {
+                let directory = self.load(item).await?;
+                self.directories.insert(location.clone(), directory);
+            }
         }
         self.directories.get_mut(&location).ok_or(ClientError::Inconsistent("a directory vanished from the view"))
     }
