@@ -19,7 +19,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::cli::output::{local_time, printable};
 use crate::daemon::collector;
 use crate::service::Service;
 use crate::service::collect::Collected;
@@ -84,16 +83,6 @@ pub struct Message {
     pub dismissed: bool,
     /// The message that it answers.
     pub reply_to: Option<i64>,
-}
-
-impl Message {
-    /// A message for people. Its text comes from somebody else, and may have several lines.
-    pub fn as_line(&self, user: &str) -> String {
-        let who = if self.from_user { user } else { "operator" };
-        let time = local_time(self.sent_millis.div_euclid(1000), 0);
-        let text: Vec<String> = self.text.lines().map(printable).collect();
-        format!("{:>4}  {time}  {who:<8}  {}", self.id, text.join("\n      "))
-    }
 }
 
 impl From<&ServerMessage> for Message {

@@ -5,6 +5,7 @@ use pyrgos_protocol::client::ClientError;
 use pyrgos_protocol::social::message::MessageKind;
 
 use super::failure::{Failure, Kind};
+use super::output::{local_time, printable};
 use super::session::{Global, Unlocked, fail};
 use crate::control::Message;
 
@@ -37,6 +38,14 @@ enum MessagesCommand {
     },
 }
 
+/// A message for people. Its text comes from somebody else, and may have several lines.
+pub(super) fn line(message: &Message, user: &str) -> String {
+    let who = if message.from_user { user } else { "operator" };
+    let time = local_time(message.sent_millis.div_euclid(1000), 0);
+    let text: Vec<String> = message.text.lines().map(printable).collect();
+    format!("{:>4}  {time}  {who:<8}  {}", message.id, text.join("\n      "))
+}
+
 fn about_message(error: ClientError) -> Failure {
     match &error {
         ClientError::NoMessage { .. } => {
@@ -55,7 +64,7 @@ pub async fn run(global: &Global, args: MessagesArgs) -> Result<(), Failure> {
             let messages = unlocked.session.messages().await.map_err(fail)?;
             for message in messages.iter().filter(|message| message.kind != MessageKind::Dismiss) {
                 let message = Message::from(message);
-                output.line(message.as_line("you"), &message);
+                output.line(line(&message, "you"), &message);
             }
         }
         MessagesCommand::Write { text, reply_to } => {

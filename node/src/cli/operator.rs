@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::failure::Failure;
+use super::messages::line;
 use super::node::{NodeArguments, order, unexpected};
 use super::output::Output;
 use crate::control::{Order, Reply};
@@ -49,7 +50,7 @@ pub(super) fn run(command: OperatorCommand, output: Output) -> Result<(), Failur
         OperatorCommand::Messages(MessagesArgs { username: Some(username), node }) => {
             let reply = order(&node.config()?, Order::Messages { username })?;
             let Reply::Messages(messages) = reply else { return Err(unexpected()) };
-            messages.iter().for_each(|message| output.line(message.as_line("user"), message));
+            messages.iter().for_each(|message| output.line(line(message, "user"), message));
         }
         OperatorCommand::Write(WriteArgs { username, text, reply_to, node }) => {
             let reply = order(&node.config()?, Order::Write { username, text, reply_to })?;
