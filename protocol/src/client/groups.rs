@@ -120,7 +120,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     }
 
     /// Who reads the directory of a group: those to whom it was granted, which is all that membership is.
-    async fn members(&mut self, uid: &GroupUid) -> Result<BTreeSet<Username>, ClientError> {
+    pub(crate) async fn members(&mut self, uid: &GroupUid) -> Result<BTreeSet<Username>, ClientError> {
         let us = self.view.core.tree.username.clone();
         let place = format!("{}/{SHARED_WITH}", places::outbound(&us, &[super::desk::part(SHARED)?]));
         let state: Option<SharedWithState> = self.structure(&place, "the record of what is shared").await?;

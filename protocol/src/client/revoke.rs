@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::commit::with_transaction;
 use super::core::on_current_state;
-use super::desk::{Desk, part};
+use super::desk::Desk;
 use super::edit::Place;
 use super::error::ClientError;
 use super::groups::Audience;
@@ -118,17 +118,11 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         let Some(groups) = self.existing_groups().await? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for (uid, _) in groups.iter() {
-            let path = self.group_directory(uid.as_str())?;
-            if self.shares_of(&path).await?.readers.contains(&Recipient::from(name.clone())) {
+            if self.members(uid).await?.contains(name) {
                 found.push((Recipient::from(uid.clone()), groups.kind(uid)));
             }
         }
         Ok(found)
-    }
-
-    fn group_directory(&self, uid: &str) -> Result<RemotePath, ClientError> {
-        let home = RemotePath::home(part(self.view.core.tree.username.as_str())?);
-        Ok(home.join(part(SHARED)?).join(part(uid)?))
     }
 
     /// The recipients that an audience names; a group that was never needed is none.
