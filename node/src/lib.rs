@@ -14,4 +14,5 @@ pub mod daemon;
 pub mod http;
 pub mod identity;
 pub mod native;
+pub mod p2p;
 pub mod service;
