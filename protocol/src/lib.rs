@@ -15,5 +15,6 @@ pub mod keys;
 pub mod links;
 pub mod login;
 pub mod merkle;
+pub mod migration;
 pub mod names;
 pub mod social;

@@ -21,16 +21,19 @@ use serde_json::Value;
 use support::load;
 
 /// The recorded sessions.
-const SESSIONS: [&str; 5] = [
+const SESSIONS: [&str; 7] = [
     "04-exchanges-1-signup-login-ls",
     "04-exchanges-2-files",
     "04-exchanges-3-social-links",
     "04-exchanges-4-account-admin",
     "04-exchanges-5-rust-files-share",
+    "04-exchanges-6-server-to-server",
+    "04-exchanges-7-mirror-migrate-client",
 ];
 
 /// Calls that have no definition yet, by the beginning of their path.
-const UNDEFINED: [&str; 1] = ["/peergos/v0/login/registerWebauthnStart"];
+const UNDEFINED: [&str; 3] =
+    ["/peergos/v0/login/registerWebauthnStart", "/peergos/v0/core/mirror", "/peergos/v0/core/startPaidMirror"];
 
 /// One recorded exchange.
 struct Exchange<'a> {
@@ -142,6 +145,7 @@ fn checkers() -> BTreeMap<&'static str, Checker> {
         of::<core::GetUsernames>(),
         of::<core::SignUp>(),
         of::<core::UpdateChain>(),
+        of::<core::MigrateUser>(),
         of::<login::GetLogin>(),
         of::<login::SetLogin>(),
         of::<login::ListSecondFactors>(),

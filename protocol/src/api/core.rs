@@ -7,8 +7,10 @@ use bytes::Bytes;
 
 use super::frame::{MAX_TEXT, Reader, Writer as FrameWriter};
 use super::{ApiError, Call, Request};
-use crate::encoding::{FromCbor, ToCbor, Value};
+use crate::encoding::{Cid, DecodeError, FromCbor, ToCbor, Value};
 use crate::keys::{MAX_PROOF_BYTES, Owner, ProofOfWork};
+use crate::merkle::bat::BatWithId;
+use crate::migration::UserSnapshot;
 use crate::names::sign_up::MAX_LOG_BYTES;
 use crate::names::{Chain, OperationLog, Username};
 
@@ -289,6 +291,77 @@ impl Call for UpdateChain {
 
     fn read_body(&self, body: Bytes) -> Result<Decision, ApiError> {
         Decision::read(body)
+    }
+}
+
+/// `migrateUser`: moves an account to the node that is asked, which asks the present home for what it holds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MigrateUser {
+    /// The name.
+    pub username: Username,
+    /// The chain with its last claim made anew for the new home.
+    pub chain: Chain,
+    /// The present home.
+    pub current_home: Cid,
+    /// The account's mirror token, without which only public blocks can be fetched.
+    pub mirror_bat: Option<BatWithId>,
+    /// Openings of links are answered from this time on, in seconds.
+    pub counts_after_secs: i64,
+    /// How much the account uses, in bytes, as its present home says.
+    pub usage_bytes: i64,
+    /// Whether the move shall take effect; else the account is only shown.
+    pub commit: bool,
+}
+
+/// Largest identifier of a node in a request, in bytes.
+const MAX_NODE: usize = 128;
+
+/// Largest access token in a request, in bytes.
+const MAX_BAT: usize = 128;
+
+/// Without the token.
+impl fmt::Debug for MigrateUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("MigrateUser");
+        shown.field("username", &self.username).field("commit", &self.commit).finish_non_exhaustive()
+    }
+}
+
+impl Call for MigrateUser {
+    type Output = UserSnapshot;
+    const PATH: &'static str = "peergos/v0/core/migrateUser";
+    const MAX_BODY: usize = MAX_TEXT + MAX_CHAIN + MAX_NODE + MAX_BAT + 64;
+
+    fn request(&self) -> Request {
+        let frame = FrameWriter::new().text(self.username.as_str()).bytes(&self.chain.to_bytes());
+        let frame = frame.bytes(&self.current_home.to_bytes()).bool(self.mirror_bat.is_some());
+        let frame = match &self.mirror_bat {
+            Some(bat) => frame.bytes(&bat.to_bytes()),
+            None => frame,
+        };
+        let frame = frame.i64(self.counts_after_secs).i64(self.usage_bytes).bool(self.commit);
+        Request::new(Self::PATH).body(frame.finish())
+    }
+
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        let mut frame = Reader::new(request.body.clone());
+        let username = read_name(&mut frame)?;
+        let chain = Chain::from_bytes(&frame.bytes(MAX_CHAIN)?)?;
+        let current_home = Cid::from_bytes(&frame.bytes(MAX_NODE)?).map_err(DecodeError::from)?;
+        let mirror_bat = match frame.bool()? {
+            true => Some(BatWithId::from_bytes(&frame.bytes(MAX_BAT)?)?),
+            false => None,
+        };
+        let (counts_after_secs, usage_bytes, commit) = (frame.i64()?, frame.i64()?, frame.bool()?);
+        Ok(MigrateUser { username, chain, current_home, mirror_bat, counts_after_secs, usage_bytes, commit })
+    }
+
+    fn write(snapshot: &UserSnapshot) -> Bytes {
+        snapshot.to_bytes().into()
+    }
+
+    fn read_body(&self, body: Bytes) -> Result<UserSnapshot, ApiError> {
+        Ok(UserSnapshot::from_bytes(&body)?)
     }
 }
 
