@@ -7,6 +7,18 @@
 //! * [`query`]: parameters in the request target, * [`trailer`]: messages of failures, * [`frame`]: the binary bodies
 //!   of `core` and `social`, * [`error`]: what a node refuses with, * [`transport`]: what carries a request.
 
+/// `Debug` that shows some fields and leaves out the others: a signed request is as good as the key until its time is
+/// over, and tokens open what they are for.
+macro_rules! debug_only {
+    ($structure:ident { $($field:ident),* }) => {
+        impl std::fmt::Debug for $structure {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($structure))$(.field(stringify!($field), &self.$field))*.finish_non_exhaustive()
+            }
+        }
+    };
+}
+
 pub mod admin;
 pub mod bats;
 pub mod core;

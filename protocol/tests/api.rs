@@ -432,4 +432,34 @@ fn hostile_bytes_are_errors() {
 fn signed_requests_are_not_printed() {
     let auth = pyrgos_protocol::api::login::AccountAuth { username: "alice".to_owned(), auth: b"signed"[..].into() };
     assert_eq!(format!("{auth:?}"), "AccountAuth { username: \"alice\", .. }");
+
+    let owner: pyrgos_protocol::keys::Owner =
+        "z59vuwzfFDouRmmWWzo5ai3WXbyK9Jxoax1CWnmNCba72173wrGF2Fv".parse().unwrap();
+    let instance = "zdvgqGsMfVfU6MCNi6HxgDCuZKuieiRvFmXjri6H8Sdf5B39t".parse().unwrap();
+    let signed = || Bytes::from_static(b"SECRET");
+    let payment = space::PaymentProperties {
+        client_secret: Some("SECRET".to_owned()),
+        url: Some("https://pay/SECRET".to_owned()),
+        ..Default::default()
+    };
+    let wish = space::SpaceRequest {
+        username: "alice".to_owned(),
+        bytes: 1,
+        annual: false,
+        millis: 2,
+        payment: Some(signed()),
+    };
+    let printed = [
+        format!("{:?}", space::GetQuota { owner: owner.clone(), auth: signed() }),
+        format!("{:?}", space::GetUsage { owner: owner.clone(), local: true, auth: signed() }),
+        format!("{:?}", space::RequestSpace { owner: owner.clone(), request: signed() }),
+        format!("{:?}", space::GetPaymentProperties { owner: owner.clone(), new_client_secret: true, auth: signed() }),
+        format!("{payment:?} {wish:?}"),
+        format!("{:?}", admin::LabelledSpaceRequest { username: "alice".to_owned(), request: signed() }),
+        format!("{:?}", admin::GetPendingSpaceRequests { admin: owner.clone(), instance, auth: signed() }),
+        format!("{:?}", social::RemoveFollowRequest { owner, signed: signed() }),
+    ];
+    for text in printed {
+        assert!(text.contains("..") && !text.contains("SECRET"), "{text}");
+    }
 }

@@ -130,13 +130,15 @@ impl Call for JoinWaitlist {
 }
 
 /// A signed wish for space that waits for an administrator, or that one has granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LabelledSpaceRequest {
     /// Whose wish.
     pub username: String,
     /// [`SpaceRequest`](super::space::SpaceRequest), signed by the account's identity key.
     pub request: Bytes,
 }
+
+debug_only!(LabelledSpaceRequest { username });
 
 impl ToCbor for LabelledSpaceRequest {
     fn to_cbor(&self) -> Value {
@@ -152,7 +154,7 @@ impl FromCbor for LabelledSpaceRequest {
 }
 
 /// `pending`: space requests that wait. Empty for anybody but an administrator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct GetPendingSpaceRequests {
     /// The administrator.
     pub admin: Owner,
@@ -161,6 +163,8 @@ pub struct GetPendingSpaceRequests {
     /// Signed time by the administrator, newer than any before.
     pub auth: Bytes,
 }
+
+debug_only!(GetPendingSpaceRequests { admin, instance });
 
 impl Call for GetPendingSpaceRequests {
     type Output = Vec<LabelledSpaceRequest>;
@@ -192,7 +196,7 @@ impl Call for GetPendingSpaceRequests {
 }
 
 /// `approve`: grants a space request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ApproveSpaceRequest {
     /// The administrator.
     pub admin: Owner,
@@ -201,6 +205,8 @@ pub struct ApproveSpaceRequest {
     /// [`LabelledSpaceRequest`], signed by the administrator.
     pub request: Bytes,
 }
+
+debug_only!(ApproveSpaceRequest { admin, instance });
 
 impl Call for ApproveSpaceRequest {
     type Output = bool;

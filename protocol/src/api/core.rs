@@ -255,7 +255,7 @@ impl Call for SignUp {
 }
 
 /// `updateChain`: renews a claim, moves it to another node, or hands the name over to another key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UpdateChain {
     /// The name.
     pub username: Username,
@@ -266,6 +266,8 @@ pub struct UpdateChain {
     /// Empty.
     pub token: String,
 }
+
+debug_only!(UpdateChain { username });
 
 impl Call for UpdateChain {
     type Output = Decision;

@@ -55,7 +55,7 @@ impl Call for GetPointer {
 }
 
 /// `setPointer`: commits one writer's update (`spec/04` §5.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SetPointer {
     /// Whose space the writer belongs to.
     pub owner: Owner,
@@ -64,6 +64,8 @@ pub struct SetPointer {
     /// The signed update: `signature (64) ‖ CBOR`.
     pub update: Bytes,
 }
+
+debug_only!(SetPointer { owner, writer });
 
 impl Call for SetPointer {
     /// Whether the update was taken. A lost race is [`ApiError::PointerCas`].

@@ -93,13 +93,15 @@ impl Call for GetFollowRequests {
 }
 
 /// `removeFollowRequest`: takes one request out of the caller's inbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RemoveFollowRequest {
     /// Whose inbox.
     pub owner: Owner,
     /// The stored bytes, signed by the identity key: `signature (64) ‖ request`.
     pub signed: Bytes,
 }
+
+debug_only!(RemoveFollowRequest { owner });
 
 impl RemoveFollowRequest {
     /// Signs the removal of a request as it was received.

@@ -7,13 +7,15 @@ use crate::encoding::{DecodeError, FromCbor, Map, ToCbor, Value, text};
 use crate::keys::Owner;
 
 /// `quota`: how many bytes the account may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct GetQuota {
     /// The account.
     pub owner: Owner,
     /// Signed time by the identity key.
     pub auth: Bytes,
 }
+
+debug_only!(GetQuota { owner });
 
 impl Call for GetQuota {
     /// Bytes.
@@ -39,7 +41,7 @@ impl Call for GetQuota {
 }
 
 /// `usage`: how many bytes the account uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct GetUsage {
     /// The account.
     pub owner: Owner,
@@ -48,6 +50,8 @@ pub struct GetUsage {
     /// Signed time by the identity key.
     pub auth: Bytes,
 }
+
+debug_only!(GetUsage { owner, local });
 
 impl Call for GetUsage {
     /// Bytes.
@@ -86,7 +90,7 @@ fn read_count(body: &Bytes) -> Result<u64, ApiError> {
 }
 
 /// A wish for space, signed by the identity key (`spec/04` §10.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SpaceRequest {
     /// The account.
     pub username: String,
@@ -99,6 +103,8 @@ pub struct SpaceRequest {
     /// Proof of payment.
     pub payment: Option<Bytes>,
 }
+
+debug_only!(SpaceRequest { username, bytes, annual, millis });
 
 impl ToCbor for SpaceRequest {
     fn to_cbor(&self) -> Value {
@@ -129,7 +135,7 @@ impl FromCbor for SpaceRequest {
 }
 
 /// What an account has and what it pays (`spec/04` §10.3).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct PaymentProperties {
     /// Bytes given without payment.
     pub free_bytes: u64,
@@ -148,6 +154,8 @@ pub struct PaymentProperties {
     /// Until when it is paid, in seconds since 1970.
     pub expiry_secs: Option<i64>,
 }
+
+debug_only!(PaymentProperties { free_bytes, desired_bytes, annual, expiry_secs });
 
 impl ToCbor for PaymentProperties {
     fn to_cbor(&self) -> Value {
@@ -189,13 +197,15 @@ impl FromCbor for PaymentProperties {
 }
 
 /// `request`: asks for space; an administrator grants it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RequestSpace {
     /// The account.
     pub owner: Owner,
     /// Signed [`SpaceRequest`].
     pub request: Bytes,
 }
+
+debug_only!(RequestSpace { owner });
 
 impl Call for RequestSpace {
     type Output = PaymentProperties;
@@ -220,7 +230,7 @@ impl Call for RequestSpace {
 }
 
 /// `payment-properties`: what the account has and pays.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct GetPaymentProperties {
     /// The account.
     pub owner: Owner,
@@ -229,6 +239,8 @@ pub struct GetPaymentProperties {
     /// Signed time by the identity key.
     pub auth: Bytes,
 }
+
+debug_only!(GetPaymentProperties { owner, new_client_secret });
 
 impl Call for GetPaymentProperties {
     type Output = PaymentProperties;
