@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use pyrgos_protocol::api::Call;
 use pyrgos_protocol::api::mutable::SetPointers;
-use pyrgos_protocol::client::{ClientError, IfExists, UploadOptions};
+use pyrgos_protocol::client::{ClientError, IfExists, Taken, UploadOptions};
 use support::{Node, path, run};
 use wire::*;
 
@@ -95,6 +95,42 @@ fn a_folder_shared_to_write_is_changed_by_both() {
     run(alice.rename(&folder, &path("/alice/docs/renamed"), IfExists::Fail)).unwrap();
     put(&bob, "/alice/docs/renamed/e.txt", b"e");
     assert_eq!(read(&carol, "/alice/docs/renamed/e.txt"), b"e");
+}
+
+#[test]
+fn new_keys_go_to_nobody_for_something_else_of_the_same_name() {
+    let node = start();
+    let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));
+    befriend(&bob, &alice);
+    befriend(&carol, &alice);
+    let dave = sign_up(&node, "dave", 4);
+    befriend(&dave, &alice);
+    run(alice.make_directories(&path("/alice/folder"))).unwrap();
+    let (shared, kept) = ("/alice/folder/shared.txt", "/alice/folder/kept.txt");
+    put(&alice, shared, b"for carol");
+    put(&alice, kept, b"for carol too");
+    run(alice.share_to_write(&path("/alice/folder"), &[name("bob")])).unwrap();
+    run(alice.share(&path("/alice/folder"), &[name("dave")])).unwrap();
+    for at in [shared, kept] {
+        run(alice.share(&path(at), &[name("carol")])).unwrap();
+    }
+    assert_eq!(read(&carol, shared), b"for carol");
+    // Bob moves what Carol may read out of the way, and puts something else there.
+    run(bob.rename(&path(shared), &path("/alice/folder/elsewhere.txt"), IfExists::Fail)).unwrap();
+    put(&bob, shared, b"for bob and alice only");
+    // The path still means to her what she was granted; never the new file.
+    let reads_the_other = || run(carol.read(&path(shared))).is_ok_and(|content| content == b"for bob and alice only");
+    assert!(!reads_the_other());
+    // Dave is shut out, which gives new keys to everything in the folder.
+    run(alice.unshare(&path("/alice/folder"), &[name("dave")], Taken::All)).unwrap();
+    assert!(!reads_the_other());
+    assert_eq!(read(&carol, kept), b"for carol too");
+    assert_eq!(read(&bob, shared), b"for bob and alice only");
+    // The record tells so, and Alice can share it if she wants that.
+    let recorded = run(alice.shares(&path(shared))).unwrap();
+    assert!(recorded.iter().all(|item| item.shares.readers.is_empty()), "{:?}", recorded.len());
+    run(alice.share(&path(shared), &[name("carol")])).unwrap();
+    assert_eq!(read(&carol, shared), b"for bob and alice only");
 }
 
 #[test]

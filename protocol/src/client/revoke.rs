@@ -86,7 +86,7 @@ struct Target {
 
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Takes recipients out of the record of a path.
-    async fn unrecord(
+    pub(crate) async fn unrecord(
         &mut self,
         path: &RemotePath,
         accesses: &[Access],

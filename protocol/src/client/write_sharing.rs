@@ -1,6 +1,6 @@
 //! Sharing to write, and handing out new capabilities after keys have changed (`spec/05` §5.3, §6.3).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::commit::with_transaction;
 use super::core::on_current_state;
@@ -17,11 +17,13 @@ use super::spaces::Rotated;
 use super::upload::split;
 use super::view::View;
 use crate::api::Transport;
+use crate::cryptree::capability::Location;
 use crate::cryptree::name::FileName;
 use crate::cryptree::rotation::RotatedItem;
 use crate::links::LinkProperties;
 use crate::social::places::{self, SHARED_WITH, SHARING_READ, SHARING_WRITE};
-use crate::social::shared_with::{Access, SharedWithState, Shares};
+use crate::social::shared_with::{Access, Recipient, SharedWithState, Shares};
+use crate::social::stream::Records;
 
 /// What is told to be damaged.
 const WHAT: &str = "the record of what is shared";
@@ -33,6 +35,9 @@ pub(crate) type OutdatedLink = (LinkProperties, RotatedItem);
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Gives the new capabilities of rotated items to everybody who stands in the record of what is shared. `path` is that
     /// of the rotated item. Gives the links that hold an old capability.
+    ///
+    /// The record goes by path, and who may write in a folder can put something else in the place of what was shared. So
+    /// new capabilities go only to who was granted the old one of the same thing; others are taken out of the record.
     pub(crate) async fn resend(
         &mut self,
         path: &RemotePath,
@@ -46,16 +51,29 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
             by_path.insert(names.into_iter().fold(path.clone(), |path, name| path.join(name)), item);
         }
         let mut links = Vec::new();
+        let mut granted: HashMap<String, HashSet<Location>> = HashMap::new();
         for (path, shares) in self.recorded(path).await? {
             let Some(item) = by_path.get(&path) else { continue };
             let streams = [
-                (&shares.readers, SHARING_READ, item.new.read_only()),
-                (&shares.writers, SHARING_WRITE, item.new.clone()),
+                (&shares.readers, Access::Read, SHARING_READ, item.new.read_only()),
+                (&shares.writers, Access::Write, SHARING_WRITE, item.new.clone()),
             ];
-            for (recipients, stream, cap) in streams {
+            for (recipients, access, stream, cap) in streams {
+                let mut of_something_else: BTreeSet<Recipient> = BTreeSet::new();
                 for recipient in recipients {
                     let stream = format!("{}/{stream}", places::sharing_directory(recipient));
-                    self.append(&stream, &crate::encoding::ToCbor::to_bytes(&cap), false).await?;
+                    if !granted.contains_key(&stream) {
+                        let before = self.read(&stream).await?.unwrap_or_default();
+                        let records = Records::read(&before, 0).records;
+                        granted.insert(stream.clone(), records.iter().map(|r| r.capability.location()).collect());
+                    }
+                    match granted[&stream].contains(&item.old.location()) {
+                        true => self.append(&stream, &crate::encoding::ToCbor::to_bytes(&cap), false).await?,
+                        false => drop(of_something_else.insert(recipient.clone())),
+                    }
+                }
+                if !of_something_else.is_empty() {
+                    self.unrecord(&path, &[access], &of_something_else).await?;
                 }
             }
             links.extend(shares.links.into_iter().map(|link| (link, (*item).clone())));
