@@ -226,14 +226,16 @@ fn a_link_to_write_changes_the_folder_and_nothing_else() {
     upload(A, b"by a guest").unwrap();
     run(opened.make_directories(&path("/alice/docs/folder/of guests/deep"))).unwrap();
     upload("/alice/docs/folder/of guests/deep/g.txt", b"guest").unwrap();
-    run(opened.remove(&path("/alice/docs/folder/inner"))).unwrap();
+    let refused = run(opened.remove(&path("/alice/docs/folder/inner"), false));
+    assert!(matches!(refused, Err(ClientError::NotEmpty { .. })), "{refused:?}");
+    run(opened.remove(&path("/alice/docs/folder/inner"), true)).unwrap();
     assert_eq!(read(&alice, A), b"by a guest");
     assert_eq!(read(&alice, "/alice/docs/folder/of guests/deep/g.txt"), b"guest");
     assert!(matches!(run(alice.stat(&path("/alice/docs/folder/inner"))), Err(ClientError::NotFound { .. })));
     assert_eq!(content(&open(&node, &readable).unwrap(), A), b"by a guest");
     for outside in ["/alice/docs/beside.txt", "/alice/x", FOLDER] {
         assert!(upload(outside, b"no").is_err(), "{outside}");
-        assert!(run(opened.remove(&path(outside))).is_err(), "{outside}");
+        assert!(run(opened.remove(&path(outside), true)).is_err(), "{outside}");
     }
     assert_eq!(read(&alice, "/alice/docs/beside.txt"), b"beside");
 
@@ -252,6 +254,65 @@ fn a_link_to_write_changes_the_folder_and_nothing_else() {
     run(guest.upload(&path("/alice/docs/folder/guest"), &mut source, &UploadOptions::default(), &())).unwrap();
     assert_eq!(read(&alice, "/alice/docs/folder/phone"), b"phone");
     assert_eq!(read(&alice, "/alice/docs/folder/guest"), b"guest");
+}
+
+#[test]
+fn a_link_to_write_moves_things_in_the_folder() {
+    let node = start();
+    let alice = account(&node);
+    run(alice.make_directories(&path("/alice/docs/folder/own"))).unwrap();
+    let link = create(&alice, FOLDER, &LinkOptions { is_writable: true, ..LinkOptions::default() });
+    // A folder in it gets keys of its own.
+    create(&alice, "/alice/docs/folder/own", &LinkOptions { is_writable: true, ..LinkOptions::default() });
+    let opened = open(&node, &link).unwrap();
+    let rename = |from: &str, to: &str, if_exists| run(opened.rename(&path(from), &path(to), if_exists));
+    rename(A, "/alice/docs/folder/renamed.txt", IfExists::Fail).unwrap();
+    rename("/alice/docs/folder/renamed.txt", "/alice/docs/folder/inner/moved.txt", IfExists::Fail).unwrap();
+    assert_eq!(read(&alice, "/alice/docs/folder/inner/moved.txt"), b"first");
+    let (b, moved) = ("/alice/docs/folder/inner/b.txt", "/alice/docs/folder/inner/moved.txt");
+    let refused = rename(b, moved, IfExists::Fail);
+    assert!(matches!(refused, Err(ClientError::Exists { .. })), "{refused:?}");
+    let refused = rename(b, "/alice/docs/folder/own/b.txt", IfExists::Fail);
+    assert!(matches!(refused, Err(ClientError::Limit(_))), "{refused:?}");
+    let refused = rename("/alice/docs/folder/inner", "/alice/docs/folder/inner/x", IfExists::Fail);
+    assert!(matches!(refused, Err(ClientError::IntoItself { .. })), "{refused:?}");
+    for (from, to) in [(FOLDER, "/alice/docs/folder/x"), (b, "/alice/docs/x"), ("/alice/docs/beside.txt", A)] {
+        assert!(rename(from, to, IfExists::Replace).is_err(), "{from} {to}");
+    }
+    rename(b, moved, IfExists::Replace).unwrap();
+    assert_eq!(read(&alice, moved), b"inner");
+    assert!(matches!(run(alice.stat(&path(b))), Err(ClientError::NotFound { .. })));
+}
+
+#[test]
+fn a_link_to_write_one_file_replaces_its_content() {
+    let node = start();
+    let alice = account(&node);
+    let readable = create(&alice, A, &LinkOptions::default());
+    let link = create(&alice, A, &LinkOptions { is_writable: true, ..LinkOptions::default() });
+    let store = |opened: &Opened<'_>, content: &'static [u8], if_exists| {
+        let options = UploadOptions { if_exists, ..UploadOptions::default() };
+        run(opened.upload(opened.root(), &mut Bytes::from_static(content), &options, &()))
+    };
+    let opened = open(&node, &link).unwrap();
+    assert!(store(&opened, b"by a guest", IfExists::Replace).unwrap());
+    assert!(!store(&opened, b"not this", IfExists::Skip).unwrap());
+    assert!(matches!(store(&opened, b"not this", IfExists::Fail), Err(ClientError::Exists { .. })));
+    assert_eq!(read(&alice, A), b"by a guest");
+    assert_eq!(content(&open(&node, &readable).unwrap(), A), b"by a guest");
+    let refused = store(&open(&node, &readable).unwrap(), b"not this", IfExists::Replace);
+    assert!(matches!(refused, Err(ClientError::ReadOnly { .. })), "{refused:?}");
+    assert!(run(opened.remove(opened.root(), true)).is_err());
+
+    // The owner stores it at the same time: a guest has no place to put another one beside it.
+    let wire = Wire::new(&node);
+    let guest = run(OpenLink::open(wire.clone(), runtime(3), Settings::default(), &address(&link), &())).unwrap();
+    let phone = second(&alice, 4);
+    wire.before(SetPointers::PATH, move || replace(&phone, A, b"of the owner"));
+    let options = UploadOptions { if_exists: IfExists::Replace, ..UploadOptions::default() };
+    let lost = run(guest.upload(guest.root(), &mut Bytes::from_static(b"late"), &options, &()));
+    assert!(matches!(lost, Err(ClientError::Changed { .. })), "{lost:?}");
+    assert_eq!(read(&alice, A), b"of the owner");
 }
 
 #[test]

@@ -134,6 +134,28 @@ fn new_keys_go_to_nobody_for_something_else_of_the_same_name() {
 }
 
 #[test]
+fn nothing_gives_way_to_a_move_from_another_space_but_a_file_to_a_file() {
+    let node = start();
+    let (alice, bob) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2));
+    befriend(&bob, &alice);
+    run(alice.make_directories(&path("/alice/space/directory"))).unwrap();
+    put(&alice, "/alice/space/file", b"old");
+    put(&alice, "/alice/f", b"new");
+    run(alice.share_to_write(&path("/alice/space"), &[name("bob")])).unwrap();
+    let rename = |from: &str, to: &str, if_exists| run(alice.rename(&path(from), &path(to), if_exists));
+    let onto_directory = rename("/alice/f", "/alice/space/directory", IfExists::Replace);
+    assert!(matches!(onto_directory, Err(ClientError::Exists { .. })), "{onto_directory:?}");
+    // What is skipped must not be removed.
+    let skipped = rename("/alice/f", "/alice/space/file", IfExists::Skip);
+    assert!(matches!(skipped, Err(ClientError::Exists { .. })), "{skipped:?}");
+    assert_eq!(read(&alice, "/alice/f"), b"new");
+    assert_eq!(read(&alice, "/alice/space/file"), b"old");
+    rename("/alice/f", "/alice/space/file", IfExists::Replace).unwrap();
+    assert_eq!(read(&bob, "/alice/space/file"), b"new");
+    assert!(matches!(run(alice.stat(&path("/alice/f"))), Err(ClientError::NotFound { .. })));
+}
+
+#[test]
 fn a_file_and_nested_spaces_are_shared_to_write() {
     let node = start();
     let (alice, bob, carol) = (sign_up(&node, "alice", 1), sign_up(&node, "bob", 2), sign_up(&node, "carol", 3));

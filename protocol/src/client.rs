@@ -16,7 +16,7 @@
 //! session.share(&path, &audience)   share_to_write(&path, &audience)   shares(&path)   shared_with_me()   groups()
 //! session.create_link(&path, &options)   links(&path)   change_link(label, &change)   withdraw_link(label)
 //! session.publish(&path)   unpublish(&path)   published()
-//! OpenLink::open(transport, runtime, settings, &link, &password)  stat, list, download, upload without an account
+//! OpenLink::open(transport, runtime, settings, &link, &password)  stat, list, download, upload, rename, remove without an account
 //! session.messages()   write_to_operator(text, reply_to)   dismiss_message(id)
 //! session.block(&name)   unblock(&name)   blocked()   profile(&name)   set_profile_field(field, content)
 //! session.space()   usage(&path)   mirror_token()   change_password(&old, &new, &())   delete_account(&password, &())
@@ -42,7 +42,7 @@
 //! |---|---|
 //! | `network`, `cache` | calls, and the checks that every answer must pass |
 //! | `tree`, `view`, `item` | look-ups with proofs, a consistent look at the tree, one opened node |
-//! | `edit`, `layout`, `commit`, `conflict` | changes to a view, and their publication |
+//! | `edit`, `moving`, `layout`, `commit`, `conflict` | changes to a view, and their publication |
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
 //! | `reading`, `download`, `file` | looking, and reading files |
 //! | `desk`, `people` | the account's small files about others, and who they are |
@@ -80,6 +80,7 @@ mod layout;
 mod links;
 mod messages;
 mod mirror;
+mod moving;
 mod network;
 mod open_link;
 mod open_upload;

@@ -173,9 +173,15 @@ async fn branch(
 /// Shows what is known of files or folders.
 pub async fn stat(global: &Global, args: StatArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
-    for text in &args.paths {
-        let path = unlocked.path(text)?;
-        let entry = unlocked.session.stat(&path).await.map_err(fail)?;
+    let paths = args.paths.iter().map(|text| unlocked.path(text)).collect::<Result<Vec<_>, _>>()?;
+    describe(&unlocked.session, global.output(), &paths).await?;
+    unlocked.close()
+}
+
+/// Shows what is known of files or folders of a tree.
+pub(super) async fn describe<S: Readable>(tree: &S, output: Output, paths: &[RemotePath]) -> Result<(), Failure> {
+    for path in paths {
+        let entry = tree.stat(path).await.map_err(fail)?;
         let time = |time: pyrgos_protocol::cryptree::properties::Timestamp| {
             utc_time(time.seconds(), time.nanos()).unwrap_or_else(|| format!("{} s", time.seconds()))
         };
@@ -189,7 +195,7 @@ pub async fn stat(global: &Global, args: StatArgs) -> Result<(), Failure> {
         if entry.is_hidden {
             text += ", hidden";
         }
-        global.output().line(text, &as_json(&path, &entry));
+        output.line(text, &as_json(path, &entry));
     }
-    unlocked.close()
+    Ok(())
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::browse::{self, LsArgs};
+use super::change::{self, MvArgs};
 use super::failure::{Failure, Kind};
 use super::output::{defused, local_time, printable, utc_time};
 use super::readable::{NativeLink, Readable};
@@ -89,7 +90,7 @@ pub(super) struct RmArgs {
     labels: Vec<LinkLabel>,
 }
 
-/// Look at what a link leads to, fetch it, or store something there; without an account
+/// Look at what a link leads to, fetch it, or change it where the link allows that; without an account
 ///
 /// The link is asked for, or comes from a file: other users of this machine can read the arguments of every command, and
 /// shells remember them. The server is the one in the link, or else --server. Paths are those in the folder that the link
@@ -112,8 +113,15 @@ enum Action {
     Get(LinkGetArgs),
     /// Write files to standard output; without a path, the one that the link leads to
     Cat(LinkCatArgs),
-    /// Store local files or folders, where the link allows it
+    /// Show everything that is known of files or folders; without a path, of what the link leads to
+    Stat(LinkStatArgs),
+    /// Store local files or folders, where the link allows it; the content of a file that the link leads to
     Put(LinkPutArgs),
+    /// Move or rename files or folders, where the link allows it
+    #[command(visible_alias = "rename")]
+    Mv(MvArgs),
+    /// Remove files or folders, where the link allows it
+    Rm(change::RmArgs),
     /// What is no command may be a link, which has no place here.
     #[command(external_subcommand)]
     Other(Vec<String>),
@@ -135,6 +143,12 @@ struct LinkGetArgs {
 #[derive(Args, Debug)]
 struct LinkCatArgs {
     /// Files to write, one after another
+    paths: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct LinkStatArgs {
+    /// What to show
     paths: Vec<String>,
 }
 
@@ -347,7 +361,7 @@ async fn open(global: &Global, args: OpenArgs) -> Result<(), Failure> {
         return Err(match is_link {
             true => Failure::new(Kind::Usage, "a link is a secret and must not be an argument")
                 .hint("leave it out and be asked for it, or give it with --link-file FILE"),
-            false => Failure::new(Kind::Usage, "what to do with the link is one of ls, get, cat and put"),
+            false => Failure::new(Kind::Usage, "what to do with the link is one of ls, stat, get, cat, put, mv and rm"),
         });
     }
     let link = open_link(global, &args).await?;
@@ -369,7 +383,14 @@ async fn open(global: &Global, args: OpenArgs) -> Result<(), Failure> {
             let paths = if args.paths.is_empty() { vec![String::new()] } else { args.paths };
             transfer::write_out(&link, &CatArgs { paths }, path_of).await
         }
+        Action::Stat(args) => {
+            let texts = if args.paths.is_empty() { vec![String::new()] } else { args.paths };
+            let paths = texts.iter().map(|text| path_of(text)).collect::<Result<Vec<_>, _>>()?;
+            browse::describe(&link, output, &paths).await
+        }
         Action::Put(args) => put(global, &link, args).await,
+        Action::Mv(args) => change::move_in(&link, output, &args, path_of).await,
+        Action::Rm(args) => Failure::all_or(change::remove_from(&link, output, &args, path_of).await?),
         Action::Other(_) => Ok(()),
     }
 }
@@ -378,9 +399,18 @@ async fn put(global: &Global, link: &NativeLink, args: LinkPutArgs) -> Result<()
     let text = args.to.as_deref().unwrap_or_default();
     let path = path_in(link.root(), text)?;
     let entry = Readable::stat(link, link.root()).await.map_err(fail)?;
-    if !entry.is_directory || !entry.is_writable {
-        let what = if entry.is_directory { "the link allows to read only" } else { "the link leads to a single file" };
-        return Err(Failure::new(Kind::Usage, what).hint("ask its owner for a link to a folder that allows to write"));
+    if !entry.is_writable {
+        return Err(Failure::new(Kind::Usage, "the link allows to read only")
+            .hint("ask its owner for one that allows to write"));
+    }
+    if !entry.is_directory {
+        let [source] = &args.sources[..] else {
+            return Err(Failure::new(Kind::Usage, "the link leads to a single file").hint("store one file only"));
+        };
+        if path != *link.root() {
+            return Err(Failure::new(Kind::Usage, "the link leads to a single file").hint("leave --to out"));
+        }
+        return transfer::replace(link, global.output(), source, args.no_clobber).await;
     }
     let target = Target::at(link, path, text, args.sources.len()).await?;
     let put = PutArgs { paths: Vec::new(), recursive: args.recursive, no_clobber: args.no_clobber, resume: false };

@@ -1,6 +1,6 @@
-//! What commands read from: an account's tree, or what a link leads to.
+//! What commands read from and change: an account's tree, or what a link leads to.
 
-use pyrgos_protocol::client::{Children, ClientError, Entry, File, OpenLink, RemotePath};
+use pyrgos_protocol::client::{Children, ClientError, Entry, File, IfExists, OpenLink, RemotePath};
 
 use super::session::NativeSession;
 use crate::native::{HttpTransport, NativeRuntime};
@@ -18,6 +18,14 @@ pub(super) trait Readable {
     async fn file(&self, path: &RemotePath) -> Result<File<'_, HttpTransport, NativeRuntime>, ClientError>;
     /// Everything in a folder, opened.
     async fn children(&self, path: &RemotePath) -> Result<Children<'_, HttpTransport, NativeRuntime>, ClientError>;
+}
+
+/// A tree whose entries can be moved and removed.
+pub(super) trait Changeable: Readable {
+    /// Moves or renames a file or folder.
+    async fn rename(&self, from: &RemotePath, to: &RemotePath, if_exists: IfExists) -> Result<(), ClientError>;
+    /// Removes a file or folder; one that is not empty only with everything below it.
+    async fn remove(&self, path: &RemotePath, with_children: bool) -> Result<(), ClientError>;
 }
 
 macro_rules! readable {
@@ -45,5 +53,21 @@ macro_rules! readable {
     };
 }
 
+macro_rules! changeable {
+    ($tree:ty) => {
+        impl Changeable for $tree {
+            async fn rename(&self, from: &RemotePath, to: &RemotePath, if_exists: IfExists) -> Result<(), ClientError> {
+                self.rename(from, to, if_exists).await
+            }
+
+            async fn remove(&self, path: &RemotePath, with_children: bool) -> Result<(), ClientError> {
+                self.remove(path, with_children).await
+            }
+        }
+    };
+}
+
 readable!(NativeSession);
 readable!(NativeLink);
+changeable!(NativeSession);
+changeable!(NativeLink);

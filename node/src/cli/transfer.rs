@@ -15,7 +15,7 @@ use serde_json::json;
 use super::failure::{Failure, Kind};
 use super::output::{Output, defused, human_size, printable};
 use super::progress::Transfer;
-use super::readable::Readable;
+use super::readable::{NativeLink, Readable};
 use super::session::{Global, Unlocked, fail};
 use super::target::{Target, require_distinct};
 use crate::native::files::{LocalSink, LocalSource, StreamSink};
@@ -143,6 +143,39 @@ pub(super) async fn store(
         output.note(format!("{} files stored{left}", count.files));
     }
     Ok(skipped)
+}
+
+/// Replaces the file that a link leads to.
+pub(super) async fn replace(link: &NativeLink, output: Output, source: &Path, no_clobber: bool) -> Result<(), Failure> {
+    let if_exists = if no_clobber { IfExists::Skip } else { IfExists::Replace };
+    let transfer = Transfer::new(output, "put", total(std::slice::from_ref(&source.to_owned()), false));
+    transfer.at(link.root().name().as_str());
+    let stored = if source == Path::new("-") {
+        let options = UploadOptions { if_exists, ..UploadOptions::default() };
+        link.upload(link.root(), &mut LocalSource::stream(std::io::stdin()), &options, &transfer).await
+    } else {
+        if source.is_dir() {
+            return Err(Failure::new(Kind::Usage, format!("{}: this is a folder", source.display()))
+                .hint("the link leads to a single file"));
+        }
+        let mut content = LocalSource::open(source).map_err(|error| local(source, &error))?;
+        let options = UploadOptions { if_exists, modified: modified(source), ..UploadOptions::default() };
+        link.upload(link.root(), &mut content, &options, &transfer).await
+    };
+    transfer.finish();
+    let stored = match stored {
+        Err(ClientError::Local(error)) => return Err(local(source, &error)),
+        stored => stored.map_err(fail)?,
+    };
+    if output.json {
+        let left = u64::from(!stored);
+        output.line(
+            "",
+            &json!({ "stored_files": u64::from(stored), "left_alone": left, "failed": 0,
+            "stored_beside": [] }),
+        );
+    }
+    Ok(())
 }
 
 struct Upload<'s> {

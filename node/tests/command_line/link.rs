@@ -84,7 +84,7 @@ fn a_link_can_be_limited_and_changed() {
         |password: &str, args: &[&str]| open(&machine, url, &[&["--link-password-file", password], args].concat());
     with("wrong", &["cat"]).fails(3, "password");
     assert_eq!(with("extra", &["cat"]).ok(), "first");
-    with("extra", &["put", "b.txt"]).fails(2, "single file");
+    with("extra", &["put", "b.txt"]).fails(2, "read only");
     with("extra", &["cat"]).fails(4, "as often as");
     let shown = json_lines(&machine.ok(&["link", "list", "--json"]));
     let label = shown[0]["label"].to_string();
@@ -110,6 +110,48 @@ fn a_link_to_write_lets_a_stranger_store_files() {
     assert_eq!(machine.ok(&["cat", "docs/folder/a.txt"]), "inner");
     open(&machine, url, &["put", "b.txt", "--to", "/alice/docs/beside"]).fails(4, "");
     assert_eq!(machine.ok(&["ls", "docs"]), "folder/\n");
+}
+
+#[test]
+fn a_link_to_write_lets_a_stranger_tidy_up() {
+    let machine = account();
+    let url = machine.ok(&["link", "create", "--write", "docs/folder"]);
+    let url = url.trim();
+    let stat = open(&machine, url, &["stat", "a.txt"]).ok();
+    assert!(stat.contains("/alice/docs/folder/a.txt") && stat.contains("5 bytes"), "{stat}");
+    assert!(open(&machine, url, &["stat"]).ok().contains("Kind: folder"));
+    open(&machine, url, &["mv", "a.txt", "renamed.txt"]).ok();
+    open(&machine, url, &["rename", "renamed.txt", "inner"]).ok();
+    assert_eq!(machine.ok(&["ls", "docs/folder/inner"]), "b.txt\nrenamed.txt\n");
+    open(&machine, url, &["mv", "-n", "inner/b.txt", "inner/renamed.txt"]).fails(5, "exists");
+    open(&machine, url, &["rm", "inner"]).fails(2, "rm -r");
+    open(&machine, url, &["rm", "none"]).fails(4, "none");
+    open(&machine, url, &["rm", "-f", "none", "inner/b.txt"]).ok();
+    assert_eq!(machine.ok(&["ls", "docs/folder/inner"]), "renamed.txt\n");
+    open(&machine, url, &["rm", "-r", "inner"]).ok();
+    assert_eq!(machine.ok(&["ls", "docs/folder"]), "");
+    open(&machine, url, &["rm", "-r", ""]).fails(1, "not change it");
+    // A link that only reads.
+    machine.ok(&["put", "a.txt", "docs/folder"]);
+    let url = machine.ok(&["link", "create", "docs/folder"]);
+    open(&machine, url.trim(), &["rm", "a.txt"]).fails(1, "not change it");
+    open(&machine, url.trim(), &["mv", "a.txt", "b.txt"]).fails(1, "not change it");
+    assert_eq!(machine.ok(&["ls", "docs/folder"]), "a.txt\n");
+}
+
+#[test]
+fn a_link_to_write_one_file_takes_its_content() {
+    let machine = account();
+    let url = machine.ok(&["link", "create", "--write", "docs/folder/a.txt"]);
+    let url = url.trim();
+    open(&machine, url, &["put", "b.txt"]).ok();
+    assert_eq!(machine.ok(&["cat", "docs/folder/a.txt"]), "inner");
+    assert_eq!(open(&machine, url, &["cat"]).ok(), "inner");
+    let stored = json_lines(&open(&machine, url, &["--json", "put", "-n", "a.txt"]).ok());
+    assert_eq!((&stored[0]["stored_files"], &stored[0]["left_alone"]), (&0.into(), &1.into()));
+    open(&machine, url, &["put", "a.txt", "b.txt"]).fails(2, "single file");
+    open(&machine, url, &["put", "a.txt", "--to", "/alice/docs/folder/other"]).fails(2, "single file");
+    assert_eq!(machine.ok(&["ls", "docs/folder"]), "a.txt\ninner/\n");
 }
 
 #[test]

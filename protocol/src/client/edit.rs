@@ -253,7 +253,7 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 
     /// Replaces the content of a file; its capability stays. The data key becomes a new one, which also cleans a dirty
     /// file (`spec/03` §3.6, §3.8).
-    async fn replace_content(
+    pub(crate) async fn replace_content(
         &mut self,
         path: &RemotePath,
         existing: &Item,

@@ -8,7 +8,7 @@ use super::commit::with_transaction;
 use super::content::{ContentSink, ContentSource};
 use super::core::{Core, Tree, on_current_state};
 use super::desk::Desk;
-use super::edit::Place;
+use super::edit::{IfExists, Place};
 use super::entry::Entry;
 use super::error::ClientError;
 use super::file::{Children, File};
@@ -19,7 +19,7 @@ use super::people::claimed_owner;
 use super::progress::Progress;
 use super::runtime::Runtime;
 use super::settings::Settings;
-use super::upload::{UploadOptions, split, upload};
+use super::upload::{UploadOptions, replace_root, split, upload};
 use crate::api::links::OpenSecretLink;
 use crate::api::transport::MaybeSend;
 use crate::api::{ApiError, Call, CallError, Transport};
@@ -207,11 +207,12 @@ impl<T: Transport, R: Runtime> OpenLink<T, R> {
         }
     }
 
-    /// Stores a file in the directory that a writable link leads to, or below. Returns whether it was stored: a file that
-    /// is there may be skipped.
+    /// Stores a file in the directory that a writable link leads to, or below; or replaces the file that it leads to.
+    /// Returns whether it was stored: a file that is there may be skipped.
     ///
     /// # Errors
-    /// [`ClientError::ReadOnly`] if the link does not allow it, and as [`Session::upload`](super::Session::upload).
+    /// [`ClientError::ReadOnly`] if the link does not allow it, [`ClientError::Changed`] if somebody else stored the very
+    /// file that the link leads to at the same time, and as [`Session::upload`](super::Session::upload).
     pub async fn upload(
         &self,
         path: &RemotePath,
@@ -219,7 +220,10 @@ impl<T: Transport, R: Runtime> OpenLink<T, R> {
         options: &UploadOptions,
         progress: &(impl Progress + ?Sized),
     ) -> Result<bool, ClientError> {
-        upload(&self.core, self.below(path)?, source, options, progress).await
+        match *path == self.root {
+            true => replace_root(&self.core, path, source, options, progress).await,
+            false => upload(&self.core, self.below(path)?, source, options, progress).await,
+        }
     }
 
     /// Where files were put because somebody else stored one under the same path at the same time, as
@@ -247,11 +251,36 @@ impl<T: Transport, R: Runtime> OpenLink<T, R> {
         })
     }
 
-    /// Removes a file, or a directory with everything below it; never what the link leads to itself.
+    /// Moves or renames a file or directory below what the link leads to; never that itself.
     ///
     /// # Errors
-    /// [`ClientError::NotFound`], [`ClientError::ReadOnly`].
-    pub async fn remove(&self, path: &RemotePath) -> Result<(), ClientError> {
+    /// [`ClientError::NotFound`], [`ClientError::ReadOnly`], [`ClientError::Exists`], [`ClientError::IntoItself`], and
+    /// [`ClientError::Limit`] for a move into a folder that has a signing key of its own, or out of one.
+    pub async fn rename(&self, from: &RemotePath, to: &RemotePath, if_exists: IfExists) -> Result<(), ClientError> {
+        let (from, to) = (self.below(from)?, self.below(to)?);
+        if from == to {
+            return self.stat(from).await.map(|_| ());
+        }
+        if to.starts_with(from) {
+            return Err(ClientError::IntoItself { path: to.clone() });
+        }
+        let core = &self.core;
+        with_transaction!(core, |transaction| {
+            on_current_state!(core, |view| {
+                match view.move_in_space(from, to, if_exists).await? {
+                    true => view.commit(transaction).await,
+                    false => Err(ClientError::Limit("a link does not move between folders with keys of their own")),
+                }
+            })
+        })
+    }
+
+    /// Removes a file, or a directory; one that is not empty only with everything below it. Never what the link leads to
+    /// itself.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::NotEmpty`], [`ClientError::ReadOnly`].
+    pub async fn remove(&self, path: &RemotePath, with_children: bool) -> Result<(), ClientError> {
         let (parent_path, name) = split(self.below(path)?)?;
         let core = &self.core;
         with_transaction!(core, |transaction| {
@@ -259,6 +288,9 @@ impl<T: Transport, R: Runtime> OpenLink<T, R> {
                 let parent = view.resolve_directory(&parent_path).await?;
                 let item = view.child(&parent, &name).await?;
                 let item = item.ok_or_else(|| ClientError::NotFound { path: path.clone() })?;
+                if item.is_directory() && !with_children && view.directory(&item).await?.entries().next().is_some() {
+                    return Err(ClientError::NotEmpty { path: path.clone() });
+                }
                 view.remove(&Place { parent: &parent, name: &name, path }, &item).await?;
                 view.commit(transaction).await
             })

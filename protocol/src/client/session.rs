@@ -324,28 +324,13 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         if to.starts_with(from) {
             return Err(ClientError::IntoItself { path: to.clone() });
         }
-        let (from_parent, from_name) = split(from)?;
-        let (to_parent, to_name) = split(to)?;
         self.look_around(from).await?;
         self.look_around(to).await?;
         let core = &self.core;
         let same_space = with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
-                let source_parent = view.resolve_directory(&from_parent).await?;
-                let item = view.child_at(&source_parent, &from_name, from).await?;
-                let item = item.ok_or_else(|| ClientError::NotFound { path: from.clone() })?;
-                let target_parent = view.resolve_directory(&to_parent).await?;
-                let source = Place { parent: &source_parent, name: &from_name, path: from };
-                let target = Place { parent: &target_parent, name: &to_name, path: to };
-                view.writable(&source_parent, from)?;
-                view.writable(&target_parent, to)?;
-                if source_parent.cap.writer != target_parent.cap.writer {
+                if !view.move_in_space(from, to, if_exists).await? {
                     return Ok(false);
-                }
-                make_way(view, &target, &item, if_exists).await?;
-                match source_parent.cap.location() == target_parent.cap.location() {
-                    true => view.rename(&source, &item, &to_name).await?,
-                    false => view.move_item(&source, &item, &target).await?,
                 }
                 let mut desk = Desk::new(view);
                 // What gave way takes its links with it.
@@ -357,7 +342,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
             })
         })?;
         if !same_space {
-            // Another writing space has other keys, so the content moves (`spec/03` §4.8).
+            // Whoever puts something there meanwhile must not make the copy be skipped: the source is removed after it.
+            let if_exists = if if_exists == IfExists::Skip { IfExists::Fail } else { if_exists };
             self.copy(from, to, if_exists, &()).await?;
             self.move_links(from, to).await?;
             self.remove(from, true).await?;
@@ -471,20 +457,4 @@ pub(crate) async fn children<T: Transport, R: Runtime>(
     let state = view.directory(directory).await?;
     let reached: Vec<Reached> = state.entries().map(|entry| directory.child(&entry.cap)).collect::<Result<_, _>>()?;
     Ok(view.open_targets(&reached).await?.into_iter().flatten().collect())
-}
-
-/// Removes what is at the target of a move, if that was asked for.
-async fn make_way<T: Transport, R: Runtime>(
-    view: &mut View<'_, T, R>,
-    target: &Place<'_>,
-    item: &Item,
-    if_exists: IfExists,
-) -> Result<(), ClientError> {
-    match view.child_at(target.parent, target.name, target.path).await? {
-        None => Ok(()),
-        Some(existing) if if_exists != IfExists::Replace || existing.is_directory() || item.is_directory() => {
-            Err(ClientError::Exists { path: target.path.clone() })
-        }
-        Some(existing) => view.remove(target, &existing).await,
-    }
 }

@@ -233,6 +233,60 @@ async fn upload_within<T: Transport, R: Runtime>(
     })
 }
 
+/// Replaces the content of the file that a link to write leads to; it has no directory there. Returns whether anything was
+/// stored.
+///
+/// # Errors
+/// [`ClientError::Changed`] if somebody else stored it meanwhile: nothing can be put beside it.
+pub(crate) async fn replace_root<T: Transport, R: Runtime>(
+    core: &Core<T, R>,
+    path: &RemotePath,
+    source: &mut impl ContentSource,
+    options: &UploadOptions,
+    progress: &(impl Progress + ?Sized),
+) -> Result<bool, ClientError> {
+    let transaction = Transaction::default();
+    let result = replace_root_within(core, &transaction, path, source, options, progress).await;
+    transaction.close(&core.network).await;
+    result
+}
+
+async fn replace_root_within<T: Transport, R: Runtime>(
+    core: &Core<T, R>,
+    transaction: &Transaction,
+    path: &RemotePath,
+    source: &mut impl ContentSource,
+    options: &UploadOptions,
+    progress: &(impl Progress + ?Sized),
+) -> Result<bool, ClientError> {
+    let existing = on_current_state!(core, |view| view.home().await)?;
+    if !admit(path, Some(&existing), options.if_exists)? {
+        return Ok(false);
+    }
+    let seen = Seen::of(Some(&existing));
+    let signer = existing.signer.clone().ok_or_else(|| ClientError::ReadOnly { path: path.clone() })?;
+    let runtime = &core.network.runtime;
+    let owner = existing.cap.owner.clone();
+    let mirror = existing.mirror(core.mirror_of(&owner));
+    let sealing = Sealing { owner, data_key: SymmetricKey::generate(&mut runtime.rng()), mirror, signer };
+    let announced = source.size();
+    let first = read_chunk(source).await?;
+    let mime = mime_type(first.content(), path.name().as_str());
+    let content = seal_file(core, transaction, sealing, first, source, progress).await?;
+    check_size(announced, content.size_bytes())?;
+    let meta = options.meta(content.size_bytes(), mime, runtime.now());
+    let _writing = core.writing.lock().await;
+    on_current_state!(core, |view| {
+        let now = view.home().await?;
+        if seen.is_overtaken_by(Some(&now)) {
+            return Err(ClientError::Changed { path: path.clone() });
+        }
+        view.replace_content(path, &now, &meta, &content).await?;
+        view.commit(transaction).await?;
+        Ok(true)
+    })
+}
+
 fn check_size(announced: Option<u64>, found: u64) -> Result<(), ClientError> {
     match announced {
         Some(announced) if announced != found => Err(ClientError::SourceChanged { announced, found }),
