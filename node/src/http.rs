@@ -135,7 +135,7 @@ where
 {
     any(async move |State(shared): State<Shared>, request: Request| {
         let outcome = async {
-            let source = request.extensions().get::<Source>().copied().unwrap_or(Source::Inside);
+            let source = request.extensions().get::<Source>().cloned().unwrap_or(Source::Inside);
             let (parts, body, room) = read(&shared, request, C::MAX_BODY).await?;
             // Only now: who sends slowly must not keep others from being served.
             let permit = shared.in_flight.clone().try_acquire_owned().map_err(|_| Failure::busy())?;

@@ -16,6 +16,7 @@ mod ledger;
 pub mod links;
 pub mod login;
 pub mod messages;
+pub mod migration;
 pub mod names;
 mod ownership;
 pub mod pointers;
@@ -47,10 +48,12 @@ use ledger::Ledger;
 use names::Names;
 
 /// Where a request came from, as far as the door knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The address of a client, or of the proxy before it.
     Address(IpAddr),
+    /// Another node, which its connection proves (`spec/06` §4.5).
+    Peer(Cid),
     /// This process itself.
     Inside,
 }

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use pyrgos_protocol::api::Call;
-use pyrgos_protocol::api::core::{GetChain, GetPublicKey, GetUsername, GetUsernames, SignUp, UpdateChain};
+use pyrgos_protocol::api::core::{GetChain, GetPublicKey, GetUsername, GetUsernames, MigrateUser, SignUp, UpdateChain};
 
 use super::{RouterExt, Shared, endpoint, path, plain};
 use crate::service::{Failure, Service, Source};
@@ -17,6 +17,7 @@ pub(super) fn routes() -> Router<Shared> {
         .call::<GetUsername>(Service::username)
         .call::<SignUp>(Service::sign_up)
         .call::<UpdateChain>(Service::update_chain)
+        .route(&path::<MigrateUser>(), endpoint(migrate_user))
         .route(&usernames, endpoint(get_usernames))
         .route(&format!("{usernames}{{prefix}}"), endpoint(get_usernames))
 }
@@ -28,4 +29,8 @@ fn get_usernames(service: &Service, call: GetUsernames, _: Source) -> Result<Res
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+fn migrate_user(service: &Service, call: MigrateUser, source: Source) -> Result<Response, Failure> {
+    Ok(plain(MigrateUser::write(&service.migrate_user(call, source)?)))
 }

@@ -122,7 +122,12 @@ impl Service {
         if self.bats(username.as_str())?.last() != Some(&bat) {
             return Err(ApiError::Unauthorised.into());
         }
-        let prefix = Prefix::of_owner(Table::LinkCounts, &owner);
+        self.counts_after(&owner, after_secs)
+    }
+
+    /// How often an owner's links were opened, of those that were after a time.
+    pub(super) fn counts_after(&self, owner: &Owner, after_secs: i64) -> Result<LinkCounts, Failure> {
+        let prefix = Prefix::of_owner(Table::LinkCounts, owner);
         let mut counts = Vec::new();
         let mut after: Option<RecordKey> = None;
         loop {

@@ -17,8 +17,8 @@ use super::{Failure, Service, Source};
 
 /// What the node keeps of login data: who may read them, and the data.
 pub(super) struct LoginRow {
-    reader: PublicSigningKey,
-    data: UserStaticData,
+    pub(super) reader: PublicSigningKey,
+    pub(super) data: UserStaticData,
 }
 
 impl LoginRow {
@@ -92,7 +92,7 @@ impl Service {
         }
     }
 
-    fn login_row(&self, username: &Username) -> Result<Option<LoginRow>, Failure> {
+    pub(super) fn login_row(&self, username: &Username) -> Result<Option<LoginRow>, Failure> {
         let record = self.parts.records.read(&RecordKey::login(username.as_str()))?;
         record.map(|record| LoginRow::from_bytes(&record).map_err(|_| Failure::Damaged("login data"))).transpose()
     }
@@ -108,7 +108,8 @@ impl Service {
         // The name in the data is the signed one.
         let (username, owner, identity) = self.identity(data.username.as_str())?;
         data.verify(&auth, &identity).map_err(|_| Failure::refused("Invalid signature of the login data"))?;
-        if !local && !self.is_home(&username)? {
+        // A mirror keeps a copy of login data, but moves no pointer.
+        if (!local || data.identity_update.is_some()) && !self.is_home(&username)? {
             return Err(Failure::refused("Please use your home server"));
         }
         let _lock = self.lock_owner(&owner);

@@ -69,6 +69,7 @@ impl Service {
     }
 
     fn commit(&self, owner: &Owner, updates: &[SignedPointerUpdate]) -> Result<Outcome, Stopped> {
+        self.require_home(owner)?;
         let view = View::new(&*self.parts.blocks, owner);
         let moves = self.admit_moves(&view, owner, updates)?;
         MultiWriterCommit { updates: updates.to_vec() }.check_writers()?;

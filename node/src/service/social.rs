@@ -90,10 +90,15 @@ impl Service {
         Ok(self.parts.records.commit(batch)?.is_committed())
     }
 
+    /// The requests that wait for somebody, oldest first.
+    pub(super) fn waiting_requests(&self, owner: &Owner) -> Result<Vec<Bytes>, Failure> {
+        Ok(self.waiting(owner)?.into_iter().map(|waiting| waiting.request).collect())
+    }
+
     /// The requests in the caller's inbox, oldest first.
     pub fn get_follow_requests(&self, call: GetFollowRequests) -> Result<Vec<Bytes>, Failure> {
         self.authorise_owner(&call.owner, &call.auth)?;
-        Ok(self.waiting(&call.owner)?.into_iter().map(|waiting| waiting.request).collect())
+        self.waiting_requests(&call.owner)
     }
 
     /// Takes a request out of the inbox of whoever signed its bytes. False if it was not the owner.

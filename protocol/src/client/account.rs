@@ -77,16 +77,24 @@ pub(super) async fn fetch_chain<T: Transport, R: Runtime>(
     Ok((chain, keys))
 }
 
+/// The chain of claims of a name, verified, and the present owner.
+pub(super) async fn proven_chain<T: Transport, R: Runtime>(
+    network: &Network<T, R>,
+    username: &Username,
+) -> Result<(Chain, Owner), ClientError> {
+    let (chain, keys) = fetch_chain(network, username).await?;
+    let owner = chain.owner().cloned().ok_or(ClientError::UnknownUser)?;
+    let key_of = |owner: &Owner| keys.iter().find(|(known, _)| known == owner).map(|(_, key)| *key);
+    chain.verify(username, key_of).map_err(|_| ClientError::ForgedClaim)?;
+    Ok((chain, owner))
+}
+
 /// Who a name belongs to, proven by its chain of claims.
 async fn look_up<T: Transport, R: Runtime>(
     network: &Network<T, R>,
     username: &Username,
 ) -> Result<Identity, ClientError> {
-    let (chain, keys) = fetch_chain(network, username).await?;
-    let owner = chain.owner().cloned().ok_or(ClientError::UnknownUser)?;
-    let key_of = |owner: &Owner| keys.iter().find(|(known, _)| known == owner).map(|(_, key)| *key);
-    chain.verify(username, key_of).map_err(|_| ClientError::ForgedClaim)?;
-
+    let (chain, owner) = proven_chain(network, username).await?;
     let writer = Writer::from(&owner);
     let pointer = network.pointer(&owner, &writer).await?.ok_or(ClientError::DeletedUser)?;
     let target = pointer.updated().ok_or(ClientError::DeletedUser)?;
@@ -315,7 +323,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
 }
 
 /// The account's mirror token: the last that the node keeps, else a new one.
-async fn mirror_bat<T: Transport, R: Runtime>(
+pub(super) async fn mirror_bat<T: Transport, R: Runtime>(
     network: &Network<T, R>,
     keys: &SessionKeys,
 ) -> Result<BatWithId, ClientError> {
