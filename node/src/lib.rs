@@ -13,6 +13,7 @@ pub mod control;
 pub mod daemon;
 pub mod http;
 pub mod identity;
+pub mod names;
 pub mod native;
 pub mod p2p;
 pub mod service;
