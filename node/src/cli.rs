@@ -15,6 +15,7 @@ pub mod messages;
 mod node;
 mod operator;
 pub mod output;
+mod peers;
 pub mod profile;
 pub mod progress;
 pub mod publish;
@@ -56,6 +57,7 @@ pub struct Cli {
 enum Command {
     /// Run a node
     Node(Box<node::NodeArgs>),
+    Peers(peers::PeersArgs),
     /// Make tokens that let people sign up on a node of this machine
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -161,6 +163,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Agent(args) => run_agent(&global, args),
         Command::Node(args) => node::run(*args, global.output()),
+        Command::Peers(args) => peers::run(args, global.output()),
         Command::Token(command) => token::run(command, global.json),
         Command::Operator(command) => operator::run(command, global.output()),
         command => {
@@ -210,6 +213,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Completions(_)
                     | Command::Agent(_)
                     | Command::Node(_)
+                    | Command::Peers(_)
                     | Command::Token(_)
                     | Command::Operator(_) => Ok(()),
                 }

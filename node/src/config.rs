@@ -11,6 +11,9 @@ use std::{env, fs, io};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::p2p::network::{Network, NetworkError};
+use crate::p2p::{self, Address};
+
 /// Space of an account unless the operator says otherwise: 1 GiB.
 pub const DEFAULT_QUOTA_BYTES: u64 = 1 << 30;
 
@@ -72,6 +75,22 @@ pub struct Settings {
     /// Usernames that may approve requests for space [default: none]
     #[arg(long, env = "PYRGOS_ADMINS", value_name = "NAME", value_delimiter = ',')]
     pub admins: Option<Vec<String>>,
+
+    /// Multiaddress at which other nodes reach this one, as in /ip4/0.0.0.0/tcp/4001 or /ip6/::/udp/4001/quic-v1; port 0
+    /// takes a free one; may be given several times. Without this, --bootstrap and --network a node has nothing to do with
+    /// others [default: none; with one of the others TCP and QUIC at port 4001]
+    #[arg(long, env = "PYRGOS_P2P_LISTEN", value_name = "MULTIADDR", value_delimiter = ',')]
+    pub p2p_listen: Option<Vec<Address>>,
+
+    /// Node to connect with at the start, as in /dns4/example.org/tcp/4001/p2p/12D3KooW…; may be given several times
+    /// [default: those of the network file]
+    #[arg(long, env = "PYRGOS_BOOTSTRAP", value_name = "MULTIADDR", value_delimiter = ',')]
+    pub bootstrap: Option<Vec<Address>>,
+
+    /// TOML file that says which network to join: `network-id`, `bootstrap` (addresses of nodes), `witnesses` (identifiers
+    /// of the nodes that decide about names) [default: none, a network of one]
+    #[arg(long, env = "PYRGOS_NETWORK", value_name = "FILE")]
+    pub network: Option<PathBuf>,
 }
 
 /// Who may sign up.
@@ -211,6 +230,9 @@ pub enum ConfigError {
         /// The host.
         host: String,
     },
+    /// The network file.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// No home directory, and no data directory was given.
     #[error("no home directory; say where the data shall be with --data-dir")]
     NoHome,
@@ -244,13 +266,16 @@ impl Settings {
             quota: self.quota.or(other.quota),
             collect_every: self.collect_every.or(other.collect_every),
             admins: self.admins.or(other.admins),
+            p2p_listen: self.p2p_listen.or(other.p2p_listen),
+            bootstrap: self.bootstrap.or(other.bootstrap),
+            network: self.network.or(other.network),
         }
     }
 
     /// The settings with their defaults.
     ///
     /// # Errors
-    /// [`ConfigError::NoHome`] if no data directory can be found, [`ConfigError::SharedHost`].
+    /// [`ConfigError::NoHome`] if no data directory can be found, [`ConfigError::SharedHost`], [`ConfigError::Network`].
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let data_dir = match self.data_dir {
             Some(data_dir) => data_dir,
@@ -267,6 +292,13 @@ impl Settings {
         // A public host means that a proxy on this computer lets others in.
         let is_private = listen.ip().is_loopback() && public_hosts.is_empty();
         let signup = if is_private { SignupPolicy::Open } else { SignupPolicy::Token };
+        let network = self.network.as_deref().map(Network::from_file).transpose()?;
+        let joins = self.p2p_listen.is_some() || self.bootstrap.is_some() || network.is_some();
+        let bootstrap = self.bootstrap.or_else(|| network.as_ref().map(|network| network.bootstrap.clone()));
+        let peers = joins.then(|| p2p::Options {
+            listen: self.p2p_listen.unwrap_or_else(p2p::Options::usual_listen),
+            bootstrap: bootstrap.unwrap_or_default(),
+        });
         Ok(Config {
             data_dir,
             listen,
@@ -280,6 +312,8 @@ impl Settings {
             quota_bytes: self.quota.map_or(DEFAULT_QUOTA_BYTES, |Size(bytes)| bytes),
             collect_every: self.collect_every.map_or(Some(DEFAULT_COLLECT_EVERY), |Every(every)| every),
             admins: self.admins.unwrap_or_default(),
+            peers,
+            network,
             allow_gaps: false,
         })
     }
@@ -319,6 +353,10 @@ pub struct Config {
     pub collect_every: Option<Duration>,
     /// [`Settings::admins`].
     pub admins: Vec<String>,
+    /// [`Settings::p2p_listen`] and [`Settings::bootstrap`]; none for a node that has nothing to do with others.
+    pub peers: Option<p2p::Options>,
+    /// What [`Settings::network`] says.
+    pub network: Option<Network>,
     /// [`Policy::allow_gaps`](crate::service::Policy::allow_gaps): off, and no setting.
     pub allow_gaps: bool,
 }
@@ -343,6 +381,27 @@ mod tests {
         fs::write(&path, "no-such-setting = 1\n").unwrap();
         assert!(matches!(Settings::from_file(&path), Err(ConfigError::Malformed { .. })));
         assert!(matches!(Settings::from_file(Path::new("/nowhere/x")), Err(ConfigError::Read { .. })));
+    }
+
+    #[test]
+    fn a_node_keeps_to_itself_unless_told_otherwise() {
+        let resolve = |text: &str| {
+            let settings: Settings = toml::from_str(text).unwrap();
+            Settings { data_dir: Some("/d".into()), ..settings }.resolve()
+        };
+        assert_eq!(resolve("").unwrap().peers, None);
+        const NODE: &str = "/ip4/192.0.2.1/tcp/1/p2p/12D3KooWLdJAwPtyQ5RFnr9wGXsQzpf3P2SeqFbYkqbfVehLu4Ns";
+        let listen = resolve("p2p-listen = [\"/ip4/127.0.0.1/tcp/0\"]").unwrap().peers.unwrap();
+        assert_eq!((listen.listen.len(), listen.bootstrap.len()), (1, 0));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("network.toml");
+        fs::write(&path, format!("network-id = \"x\"\nbootstrap = [\"{NODE}\"]\n")).unwrap();
+        let joined = resolve(&format!("network = {path:?}")).unwrap();
+        assert_eq!(joined.network.unwrap().id, "x");
+        let peers = joined.peers.unwrap();
+        assert_eq!((peers.listen.len(), peers.bootstrap[0].to_string().as_str()), (2, NODE));
+        assert!(matches!(resolve("network = \"/nowhere/x\""), Err(ConfigError::Network(_))));
+        assert!(toml::from_str::<Settings>("bootstrap = [\"example.org\"]").is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::daemon::collector;
+use crate::p2p::{ConnectedPeer, Host};
 use crate::service::Service;
 use crate::service::collect::Collected;
 
@@ -43,6 +44,8 @@ pub enum Order {
     CreateToken,
     /// Collect garbage, and answer when that is done.
     Collect,
+    /// The nodes that this one is connected with.
+    Peers,
     /// The users who have messages.
     Conversations,
     /// The newest messages of one user.
@@ -106,6 +109,8 @@ pub enum Reply {
     Token(String),
     /// What the collection did.
     Collected(Collected),
+    /// Other nodes.
+    Peers(Vec<ConnectedPeer>),
     /// Usernames.
     Users(Vec<String>),
     /// Messages, oldest first.
@@ -137,13 +142,19 @@ pub fn bind(data_dir: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers orders until `stop` says true; a collection that runs then ends early when `ending` is set.
-pub async fn serve(
-    listener: UnixListener,
-    service: Arc<Service>,
-    ending: Arc<AtomicBool>,
-    mut stop: watch::Receiver<bool>,
-) {
+/// What carries orders out in a running node.
+#[derive(Clone)]
+pub struct Node {
+    /// Its decisions.
+    pub service: Arc<Service>,
+    /// Its connections to others, if it has to do with others.
+    pub host: Option<Host>,
+    /// A collection that runs ends early when this is set.
+    pub ending: Arc<AtomicBool>,
+}
+
+/// Answers orders until `stop` says true.
+pub async fn serve(listener: UnixListener, node: Node, mut stop: watch::Receiver<bool>) {
     let mut orders = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -155,9 +166,9 @@ pub async fn serve(
         match stream {
             // Whoever can open the socket can do anything with the node, so nobody counts them.
             Ok(stream) => {
-                let (service, ending) = (service.clone(), ending.clone());
+                let node = node.clone();
                 orders.spawn(async move {
-                    if let Err(error) = answer(stream, service, ending).await {
+                    if let Err(error) = answer(stream, node).await {
                         tracing::debug!(%error, "an order broke off");
                     }
                 });
@@ -171,14 +182,18 @@ pub async fn serve(
     while orders.join_next().await.is_some() {}
 }
 
-async fn answer(stream: UnixStream, service: Arc<Service>, ending: Arc<AtomicBool>) -> io::Result<()> {
+async fn answer(stream: UnixStream, node: Node) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut read = tokio::io::BufReader::new(read.take(MAX_ORDER));
     tokio::time::timeout(TIMEOUT, read.read_line(&mut line)).await??;
     let reply = match serde_json::from_str::<Order>(&line) {
+        Ok(Order::Peers) => match node.host {
+            Some(host) => Reply::Peers(host.peers().await),
+            None => Reply::Peers(Vec::new()),
+        },
         Ok(order) => {
-            let work = tokio::task::spawn_blocking(move || carry_out(&service, order, &ending));
+            let work = tokio::task::spawn_blocking(move || carry_out(&node.service, order, &node.ending));
             work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
         }
         Err(_) => Reply::Failed("the node does not know this order; it may be of another version".to_owned()),
@@ -193,6 +208,8 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
     let reply = match order {
         Order::CreateToken => service.create_token().map(Reply::Token),
         Order::Collect => collector::collect(service, ending).map(Reply::Collected),
+        // A node that does not run is connected with nobody.
+        Order::Peers => Ok(Reply::Peers(Vec::new())),
         Order::Conversations => service.conversations().map(Reply::Users),
         Order::Messages { username } => service.messages(&username).map(|messages| {
             let older = messages.len().saturating_sub(MAX_MESSAGES);

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::control;
 use crate::http::{self, Hosts, Options};
 use crate::identity::{self, IdentityError};
+use crate::p2p::{self, Host, proxy};
 use crate::service::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::service::names::LocalNames;
 use crate::service::{Parts, Policy, Service};
@@ -51,6 +52,9 @@ pub enum StartError {
         /// The reason.
         source: io::Error,
     },
+    /// The peer host.
+    #[error(transparent)]
+    Peers(#[from] p2p::host::StartError),
 }
 
 /// Why a node ended that nobody told to.
@@ -111,6 +115,7 @@ pub struct Daemon {
     address: SocketAddr,
     gateway: Option<SocketAddr>,
     service: Arc<Service>,
+    host: Option<Host>,
     /// Set when the node stops, for work that nobody waits for.
     ending: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
@@ -126,12 +131,27 @@ impl Daemon {
         let store = open_store(config)?;
         let key = identity::load_or_create(&config.data_dir, &SystemEntropy)?;
         let ids = vec![identity::server_id(&key.public())];
+        let peers = match &config.peers {
+            Some(options) => Some(Host::start(options, &key).await?),
+            None => None,
+        };
         let service = service(store, config, ids, Arc::new(SystemClock), Arc::new(SystemEntropy));
         let mut daemon = Daemon::serve(config, Arc::new(service)).await?;
+        if let Some((host, swarm)) = peers {
+            let hosts = Hosts::new(daemon.address, &config.public_hosts, daemon.service.ids());
+            let router = http::peer_router(daemon.service.clone(), Options::new(hosts, false));
+            let calls = proxy::serve(host.clone(), router, daemon.stop.subscribe());
+            daemon.tasks.extend([tokio::spawn(swarm.run(daemon.stop.subscribe())), tokio::spawn(calls)]);
+            daemon.host = Some(host);
+        }
         match control::bind(&config.data_dir) {
             Ok(listener) => {
-                let orders =
-                    control::serve(listener, daemon.service.clone(), daemon.ending.clone(), daemon.stop.subscribe());
+                let node = control::Node {
+                    service: daemon.service.clone(),
+                    host: daemon.host.clone(),
+                    ending: daemon.ending.clone(),
+                };
+                let orders = control::serve(listener, node, daemon.stop.subscribe());
                 daemon.tasks.push(tokio::spawn(orders));
             }
             // The node can do without: only commands that want to reach it while it runs cannot.
@@ -166,7 +186,7 @@ impl Daemon {
             tasks.push(tokio::spawn(http::server::serve(listener, router, stop.subscribe())));
             gateway = Some(address);
         }
-        Ok(Daemon { address, gateway, service, ending: Arc::default(), stop, tasks })
+        Ok(Daemon { address, gateway, service, host: None, ending: Arc::default(), stop, tasks })
     }
 
     /// Where the node listens.
@@ -182,6 +202,11 @@ impl Daemon {
     /// The node's decisions, without a socket.
     pub fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    /// This node among others, if it has anything to do with them.
+    pub fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
     }
 
     /// Takes no more requests, finishes those in work, closes the store.

@@ -85,12 +85,21 @@ struct Shared {
 
 /// The whole interface over a service.
 pub fn router(service: Arc<Service>, options: Options) -> Router {
-    let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
-    let bodies = Arc::new(Semaphore::new(MAX_BODIES / BODY_UNIT));
-    let shared = Shared { service, options: Arc::new(options), in_flight, bodies };
+    let routes = calls_of_peers(&options).merge(admin::routes()).merge(pages::routes());
+    finish(routes, service, options)
+}
+
+/// The door for other nodes: what they may call on behalf of their users (`spec/06` §4.3, §4.6). It has limits of its own,
+/// so that they do not keep this node's clients waiting. Never more than a client of this node may call.
+pub fn peer_router(service: Arc<Service>, options: Options) -> Router {
+    finish(calls_of_peers(&options), service, options)
+}
+
+/// Each of these calls is protected by itself: signatures on what is written and on private reads, access tokens on blocks.
+fn calls_of_peers(options: &Options) -> Router<Shared> {
     let groups = [
         storage::routes(),
-        links::routes(shared.options.hosts.link_host()),
+        links::routes(options.hosts.link_host()),
         mutable::routes(),
         core::routes(),
         login::routes(),
@@ -98,10 +107,14 @@ pub fn router(service: Arc<Service>, options: Options) -> Router {
         social::routes(),
         messages::routes(),
         space::routes(),
-        admin::routes(),
-        pages::routes(),
     ];
-    let routes = groups.into_iter().fold(Router::new(), Router::merge);
+    groups.into_iter().fold(Router::new(), Router::merge)
+}
+
+fn finish(routes: Router<Shared>, service: Arc<Service>, options: Options) -> Router {
+    let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
+    let bodies = Arc::new(Semaphore::new(MAX_BODIES / BODY_UNIT));
+    let shared = Shared { service, options: Arc::new(options), in_flight, bodies };
     routes.fallback(unknown).layer(from_fn_with_state(shared.clone(), guard::guard)).with_state(shared)
 }
 

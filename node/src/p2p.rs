@@ -3,12 +3,28 @@
 //! A node is named by its identifier as it stands in claims: a CIDv1 with the codec libp2p-key (`spec/06` §3.1). Only the
 //! rooms below know what carries the bytes.
 
+pub mod address;
+mod behaviour;
+pub mod host;
+pub mod network;
+pub mod proxy;
+mod streams;
+mod swarm;
+
 use std::future::Future;
 use std::pin::Pin;
 
 use pyrgos_protocol::api::{Request, Response};
 use pyrgos_protocol::encoding::Cid;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+pub use address::Address;
+pub use host::{ConnectedPeer, Host, Options};
+pub use network::Network;
+
+/// Longest message that goes around by [`Gossip`], in bytes.
+pub const MAX_MESSAGE: usize = 64 << 10;
 
 /// A future that does not borrow more than its maker.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, PeerError>> + Send + 'a>>;
@@ -63,4 +79,15 @@ pub trait Peers: Send + Sync {
 
     /// Opens a stream of a protocol, for example `/pyrgos/sync/1`.
     fn open<'a>(&'a self, node: &'a Cid, protocol: &'static str) -> Answer<'a, PeerStream>;
+}
+
+/// Messages to whoever wants them, passed on from node to node. Nobody can tell from a message who wrote it, and nothing
+/// says that it arrives: what must be known is asked for again.
+pub trait Gossip: Send + Sync {
+    /// The messages of a topic from now on, each once within two minutes, those of this node excepted. Bounded: what
+    /// comes in while the receiver is full is lost. The topic is followed until the receiver is dropped.
+    fn subscribe(&self, topic: &str) -> mpsc::Receiver<Vec<u8>>;
+
+    /// Sends a message of at most [`MAX_MESSAGE`] bytes to who follows a topic. Longer ones are not sent.
+    fn publish(&self, topic: &str, message: Vec<u8>);
 }

@@ -1,6 +1,6 @@
 //! What the node decides: one function for each call, without HTTP and without a socket.
 //!
-//! Both doors, HTTP now and other nodes later, lead here. Functions block on the store, so whoever calls them from an
+//! Both doors, HTTP and other nodes, lead here. Functions block on the store, so whoever calls them from an
 //! async runtime does so on a thread for blocking work. Time and randomness come in from outside ([`clock`]).
 //!
 //! Writes of one owner happen one after another (`Service::lock_owner`); those of different owners do not wait for each

@@ -1,4 +1,5 @@
 //! `pyrgos node`: runs a node until it is told to stop. `pyrgos node collect`: takes back the space of what was deleted.
+//! `pyrgos node id`: the node's identifier.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, Kind};
@@ -13,6 +15,8 @@ use super::output::{Output, human_size};
 use crate::config::{Config, ConfigError, Settings};
 use crate::control::{self, Order, Reply};
 use crate::daemon::{self, Daemon, Signals, StartError};
+use crate::identity;
+use crate::p2p::Host;
 use crate::service::clock::{SystemClock, SystemEntropy};
 use crate::service::collect::Collected;
 
@@ -31,6 +35,8 @@ pub(super) struct NodeArgs {
 enum NodeCommand {
     /// Take back the space of what was deleted, now. Works whether or not the node is running.
     Collect(NodeArguments),
+    /// Print the node's identifier: as in addresses, and as in claims. Makes the node's key if there is none yet.
+    Id(NodeArguments),
 }
 
 /// The settings of a node.
@@ -78,6 +84,7 @@ pub(super) fn run(args: NodeArgs, output: Output) -> Result<(), Failure> {
     match args.command {
         None => serve(args.arguments),
         Some(NodeCommand::Collect(arguments)) => collect(&arguments.config()?, output),
+        Some(NodeCommand::Id(arguments)) => id(&arguments.config()?, output),
     }
 }
 
@@ -85,7 +92,7 @@ pub(super) fn run(args: NodeArgs, output: Output) -> Result<(), Failure> {
 fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     let config = arguments.config()?;
     harden();
-    log("info");
+    log("info,libp2p_swarm=warn");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -98,10 +105,26 @@ fn serve(arguments: NodeArguments) -> Result<(), Failure> {
         if let Some(gateway) = daemon.gateway() {
             println!("published files at http://{gateway}/public/");
         }
+        for address in daemon.host().map(Host::listening).unwrap_or_default() {
+            println!("other nodes reach it at {address}");
+        }
         // Whoever waits for this line reads it through a pipe; a reader that has gone is no reason to stop.
         let _ = std::io::stdout().flush();
         daemon.run(signals).await.map_err(|ended| Failure::new(Kind::Local, ended.to_string()).hint("start it again"))
     })
+}
+
+/// Prints who the node is.
+fn id(config: &Config, output: Output) -> Result<(), Failure> {
+    harden();
+    let folder = |error| Failure::new(Kind::Local, format!("cannot make {}: {error}", config.data_dir.display()));
+    std::fs::create_dir_all(&config.data_dir).map_err(folder)?;
+    let key = identity::load_or_create(&config.data_dir, &SystemEntropy)
+        .map_err(|error| Failure::new(Kind::Local, error.to_string()))?;
+    let id = identity::server_id(&key.public());
+    let name = id.hash().to_base58();
+    output.line(format!("{name}\n{id}"), &json!({ "id": name, "cid": id.to_string() }));
+    Ok(())
 }
 
 /// Lets the node that runs in the data directory collect garbage, or does so itself if none runs.
@@ -154,6 +177,7 @@ impl From<StartError> for Failure {
         let failure = Failure::new(Kind::Local, error.to_string());
         match &error {
             StartError::Listen { .. } => failure.hint("choose another address with --listen"),
+            StartError::Peers(_) => failure.hint("choose other addresses with --p2p-listen and --bootstrap"),
             _ => failure,
         }
     }

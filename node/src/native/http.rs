@@ -9,7 +9,7 @@ use pyrgos_protocol::api::{Request, Response, Transport, TransportError, trailer
 use reqwest::{Client, Url};
 
 /// Largest answer that is read, in bytes. The largest of the protocol are bulk lookups, well below.
-pub(super) const MAX_ANSWER: usize = 32 << 20;
+pub(crate) const MAX_ANSWER: usize = 32 << 20;
 
 /// Time to build a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,433 @@
+//! The one task that drives libp2p: orders in, streams, messages and answers out.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::futures::StreamExt;
+use libp2p::gossipsub::{self, IdentTopic, TopicHash};
+use libp2p::kad::{self, GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, PeerAddresses, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Address;
+use super::address::{believable, is_dialable};
+use super::behaviour::{Behaviour, BehaviourEvent};
+use super::host::{ConnectedPeer, StartError};
+use super::streams::Opened;
+
+/// Nodes whose addresses are remembered, ten of each (`spec/06` §4.7).
+const MAX_KNOWN: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Nodes that are looked for at once, and requests that wait for one of them.
+const MAX_SOUGHT: usize = 256;
+const MAX_WAITING: usize = 64;
+
+/// How often nodes of the bootstrap list are dialled that are not connected.
+const BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Longest description of itself that is kept of another node, in characters.
+const MAX_AGENT: usize = 64;
+
+/// What the swarm is asked to do.
+pub(super) enum Command {
+    /// Open a stream, and connect first where needed. Without a connection `failed` says why and `opened` is dropped.
+    Open { peer: PeerId, protocol: &'static str, opened: Opened, failed: oneshot::Sender<NoConnection> },
+    /// Send a message to who follows a topic.
+    Publish { topic: String, message: Vec<u8> },
+    /// Remember where a node is.
+    AddAddress { peer: PeerId, address: Multiaddr },
+    /// Remember where a node of the bootstrap list is, and connect.
+    Bootstrap { peer: PeerId, addresses: Vec<Multiaddr> },
+    /// List the connected nodes.
+    Peers(oneshot::Sender<Vec<ConnectedPeer>>),
+}
+
+/// Why there is no connection.
+pub(super) struct NoConnection(pub(super) String);
+
+/// Somebody wants the messages of a topic.
+pub(super) struct Subscription {
+    pub(super) topic: String,
+    pub(super) messages: mpsc::Sender<Vec<u8>>,
+}
+
+/// A stream that waits for a connection.
+struct Waiting {
+    protocol: &'static str,
+    opened: Opened,
+    failed: oneshot::Sender<NoConnection>,
+}
+
+/// How far the search for a node is.
+enum Search {
+    /// At addresses that were known.
+    Dialling(ConnectionId),
+    /// Others are being asked where it is.
+    Asking(QueryId),
+    /// At addresses that others told.
+    DiallingTold(ConnectionId),
+}
+
+/// A node that is looked for.
+struct Sought {
+    search: Search,
+    waiting: Vec<Waiting>,
+}
+
+/// A node that is connected.
+#[derive(Default)]
+struct Connected {
+    connections: Vec<(ConnectionId, ConnectedPoint)>,
+    agent: Option<String>,
+    round_trip: Option<Duration>,
+}
+
+/// The swarm and what it knows of others.
+pub struct Task {
+    swarm: Swarm<Behaviour>,
+    /// For answers of what it started itself.
+    own: mpsc::WeakSender<Command>,
+    commands: mpsc::Receiver<Command>,
+    subscriptions: mpsc::UnboundedReceiver<Subscription>,
+    bootstrap: Vec<Address>,
+    book: PeerAddresses,
+    sought: HashMap<PeerId, Sought>,
+    connected: HashMap<PeerId, Connected>,
+    topics: HashMap<TopicHash, Vec<mpsc::Sender<Vec<u8>>>>,
+}
+
+impl Task {
+    pub(super) fn new(
+        swarm: Swarm<Behaviour>,
+        own: mpsc::WeakSender<Command>,
+        commands: mpsc::Receiver<Command>,
+        subscriptions: mpsc::UnboundedReceiver<Subscription>,
+        bootstrap: Vec<Address>,
+    ) -> Self {
+        let mut book = PeerAddresses::new(MAX_KNOWN);
+        // Those with host names are looked up once the task runs.
+        for address in bootstrap.iter().filter(|address| is_dialable(&address.0)) {
+            if let Some(peer) = address.peer() {
+                book.add(peer, address.0.clone());
+            }
+        }
+        Task {
+            swarm,
+            own,
+            commands,
+            subscriptions,
+            bootstrap,
+            book,
+            sought: HashMap::new(),
+            connected: HashMap::new(),
+            topics: HashMap::new(),
+        }
+    }
+
+    /// Listens, and waits until it does. Gives the addresses with this node's identifier.
+    pub(super) async fn listen(&mut self, addresses: &[Address]) -> Result<Vec<Address>, StartError> {
+        let mut listening = Vec::new();
+        for address in addresses {
+            let failed = |reason: String| StartError::Listen { address: address.clone(), reason };
+            let id = self.swarm.listen_on(address.0.clone()).map_err(|error| failed(error.to_string()))?;
+            loop {
+                match self.swarm.select_next_some().await {
+                    SwarmEvent::NewListenAddr { listener_id, .. } if listener_id == id => break,
+                    SwarmEvent::ListenerClosed { listener_id, reason, .. } if listener_id == id => {
+                        let reason = reason.err().map_or_else(|| "it closed".to_owned(), |error| error.to_string());
+                        return Err(failed(reason));
+                    }
+                    event => self.on_event(event),
+                }
+            }
+        }
+        let own = *self.swarm.local_peer_id();
+        let named = self.swarm.listeners().filter_map(|address| address.clone().with_p2p(own).ok());
+        listening.extend(named.map(Address));
+        Ok(listening)
+    }
+
+    /// Runs until `stop` says true, or nobody holds a handle any more.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut bootstrap = tokio::time::interval(BOOTSTRAP_INTERVAL);
+        bootstrap.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                Some(subscription) = self.subscriptions.recv() => self.subscribe(subscription),
+                _ = bootstrap.tick() => self.look_after(),
+                () = crate::http::server::stopped(&mut stop) => break,
+            }
+        }
+    }
+
+    /// Connects with those of the bootstrap list that are away, and forgets topics that nobody reads.
+    fn look_after(&mut self) {
+        let away = |address: &&Address| address.peer().is_some_and(|peer| !self.connected.contains_key(&peer));
+        let away: Vec<Address> = self.bootstrap.iter().filter(away).cloned().collect();
+        if let (false, Some(own)) = (away.is_empty(), self.own.upgrade()) {
+            // Looking names up takes its time.
+            tokio::spawn(async move {
+                let mut found: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
+                for address in away {
+                    let Some(peer) = address.peer() else { continue };
+                    found.entry(peer).or_default().extend(address.resolve().await);
+                }
+                for (peer, addresses) in found {
+                    let _ = own.send(Command::Bootstrap { peer, addresses }).await;
+                }
+            });
+        }
+        let mut unread = Vec::new();
+        self.topics.retain(|topic, readers| {
+            readers.retain(|reader| !reader.is_closed());
+            if readers.is_empty() {
+                unread.push(topic.clone());
+            }
+            !readers.is_empty()
+        });
+        unread.into_iter().for_each(|topic| {
+            self.swarm.behaviour_mut().gossip.unsubscribe(&IdentTopic::new(topic.into_string()));
+        });
+    }
+
+    fn subscribe(&mut self, Subscription { topic, messages }: Subscription) {
+        let topic = IdentTopic::new(topic);
+        match self.swarm.behaviour_mut().gossip.subscribe(&topic) {
+            Ok(_) => self.topics.entry(topic.hash()).or_default().push(messages),
+            Err(error) => tracing::warn!(%topic, ?error, "a topic cannot be followed"),
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Open { peer, protocol, opened, failed } => {
+                self.open(peer, Waiting { protocol, opened, failed });
+            }
+            Command::Publish { topic, message } => {
+                if let Err(error) = self.swarm.behaviour_mut().gossip.publish(IdentTopic::new(&topic), message) {
+                    tracing::debug!(topic, %error, "a message was not sent");
+                }
+            }
+            Command::AddAddress { peer, address } => {
+                self.book.add(peer, address);
+            }
+            Command::Bootstrap { peer, addresses } => {
+                for address in &addresses {
+                    self.book.add(peer, address.clone());
+                    self.swarm.behaviour_mut().kademlia.add_address(&peer, address.clone());
+                }
+                let options = DialOpts::peer_id(peer).addresses(addresses).build();
+                if let Err(error) = self.swarm.dial(options) {
+                    tracing::debug!(%peer, %error, "a node of the bootstrap list was not dialled");
+                }
+            }
+            Command::Peers(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.peers());
+            }
+        }
+    }
+
+    fn peers(&self) -> Vec<ConnectedPeer> {
+        let mut peers: Vec<ConnectedPeer> =
+            self.connected.iter().map(|(peer, connected)| connected.shown(peer)).collect();
+        peers.sort_by(|a, b| a.node.cmp(&b.node));
+        peers
+    }
+
+    fn open(&mut self, peer: PeerId, waiting: Waiting) {
+        if self.connected.contains_key(&peer) {
+            self.swarm.behaviour_mut().streams.open(peer, waiting.protocol, waiting.opened);
+            return;
+        }
+        if let Some(sought) = self.sought.get_mut(&peer) {
+            sought.waiting.retain(|waiting| !waiting.opened.is_closed());
+            match sought.waiting.len() {
+                MAX_WAITING.. => waiting.fail("too many requests wait for it"),
+                _ => sought.waiting.push(waiting),
+            }
+            return;
+        }
+        if self.sought.len() >= MAX_SOUGHT {
+            return waiting.fail("too many nodes are looked for at once");
+        }
+        let known: Vec<Multiaddr> = self.book.get(&peer).collect();
+        let dialled = if known.is_empty() { None } else { self.dial(peer, known) };
+        let search = match dialled {
+            Some(connection) => Search::Dialling(connection),
+            None => Search::Asking(self.swarm.behaviour_mut().kademlia.get_closest_peers(peer)),
+        };
+        self.sought.insert(peer, Sought { search, waiting: vec![waiting] });
+    }
+
+    /// Dials a node at some addresses; none if that is refused at once.
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) -> Option<ConnectionId> {
+        // Also while it is being dialled for another reason, perhaps at other addresses.
+        let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build();
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => Some(connection),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "not dialled");
+                None
+            }
+        }
+    }
+
+    /// A dial came to nothing.
+    fn on_dial_failed(&mut self, peer: PeerId, connection: ConnectionId, error: &DialError) {
+        if let DialError::Transport(failures) = error {
+            failures.iter().for_each(|(address, _)| {
+                self.book.remove(&peer, address);
+            });
+        }
+        let Some(sought) = self.sought.get_mut(&peer) else { return };
+        match sought.search {
+            Search::Dialling(own) if own == connection => {
+                sought.search = Search::Asking(self.swarm.behaviour_mut().kademlia.get_closest_peers(peer));
+            }
+            Search::DiallingTold(own) if own == connection => self.give_up(&peer, &reason(error)),
+            _ => {}
+        }
+    }
+
+    /// A search for a node has ended.
+    fn on_told(&mut self, query: QueryId, told: Vec<PeerInfo>) {
+        let is_this = |sought: &Sought| matches!(sought.search, Search::Asking(own) if own == query);
+        let Some(peer) = self.sought.iter().find(|(_, sought)| is_this(sought)).map(|(peer, _)| *peer) else { return };
+        let addresses = told.into_iter().find(|info| info.peer_id == peer).map(|info| believable(info.addrs, None));
+        let addresses = addresses.unwrap_or_default();
+        if addresses.is_empty() {
+            return self.give_up(&peer, "nobody knows where it is");
+        }
+        match (self.dial(peer, addresses), self.sought.get_mut(&peer)) {
+            (Some(connection), Some(sought)) => sought.search = Search::DiallingTold(connection),
+            _ => self.give_up(&peer, "it cannot be dialled now"),
+        }
+    }
+
+    fn give_up(&mut self, peer: &PeerId, reason: &str) {
+        let Some(sought) = self.sought.remove(peer) else { return };
+        sought.waiting.into_iter().for_each(|waiting| waiting.fail(reason));
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
+                let readers = self.topics.get(&message.topic).map(Vec::as_slice).unwrap_or_default();
+                for reader in readers {
+                    if let Err(mpsc::error::TrySendError::Full(_)) = reader.try_send(message.data.clone()) {
+                        tracing::debug!(topic = %message.topic, "a message was dropped: its reader is slow");
+                    }
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Kademlia(kad::Event::OutboundQueryProgressed {
+                id,
+                result: QueryResult::GetClosestPeers(result),
+                step,
+                ..
+            })) if step.last => {
+                let told = match result {
+                    Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                self.on_told(id, told);
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.connected.entry(peer_id).or_default().connections.push((connection_id, endpoint));
+                let Some(sought) = self.sought.remove(&peer_id) else { return };
+                let streams = &mut self.swarm.behaviour_mut().streams;
+                sought.waiting.into_iter().for_each(|waiting| streams.open(peer_id, waiting.protocol, waiting.opened));
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                let Some(connected) = self.connected.get_mut(&peer_id) else { return };
+                connected.connections.retain(|(id, _)| *id != connection_id);
+                if connected.connections.is_empty() {
+                    self.connected.remove(&peer_id);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), connection_id, error } => {
+                tracing::debug!(%peer, %error, "cannot connect");
+                self.on_dial_failed(peer, connection_id, &error);
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed"),
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } => tracing::error!(%error, "a listener closed"),
+            _ => {}
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { connection_id, peer_id: peer, info } = event else { return };
+        let Some(connected) = self.connected.get_mut(&peer) else { return };
+        connected.agent = Some(info.agent_version.chars().take(MAX_AGENT).collect());
+        let seen =
+            connected.connections.iter().find(|(id, _)| *id == connection_id).map(|(_, at)| at.get_remote_address());
+        let addresses = believable(info.listen_addrs, seen);
+        let kademlia = &mut self.swarm.behaviour_mut().kademlia;
+        let is_server = info.protocols.iter().any(|protocol| kademlia.protocol_names().contains(protocol));
+        for address in addresses {
+            if is_server {
+                kademlia.add_address(&peer, address.clone());
+            }
+            self.book.add(peer, address);
+        }
+    }
+
+    fn on_ping(&mut self, ping::Event { peer, connection, result }: ping::Event) {
+        match result {
+            Ok(round_trip) => {
+                if let Some(connected) = self.connected.get_mut(&peer) {
+                    connected.round_trip = Some(round_trip);
+                }
+            }
+            Err(ping::Failure::Unsupported) => {}
+            // Whoever needs the node dials it again, instead of waiting for a connection that is dead.
+            Err(error) => {
+                tracing::debug!(%peer, %error, "closing a connection that does not answer");
+                self.swarm.close_connection(connection);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn fail(self, reason: &str) {
+        // Whoever asked may have gone.
+        let _ = self.failed.send(NoConnection(reason.to_owned()));
+    }
+}
+
+impl Connected {
+    fn shown(&self, peer: &PeerId) -> ConnectedPeer {
+        ConnectedPeer {
+            node: peer.to_base58(),
+            addresses: self.connections.iter().map(|(_, at)| at.get_remote_address().to_string()).collect(),
+            is_incoming: self.connections.first().is_some_and(|(_, at)| at.is_listener()),
+            agent: self.agent.clone(),
+            round_trip_micros: self.round_trip.map(|time| time.as_micros() as u64),
+        }
+    }
+}
+
+/// Why a node cannot be reached, in few words.
+fn reason(error: &DialError) -> String {
+    match error {
+        DialError::Transport(failures) => match failures.first() {
+            Some((address, _)) if failures.len() == 1 => format!("{address} does not answer"),
+            Some((address, _)) => format!("{address} and {} other addresses do not answer", failures.len() - 1),
+            None => "no address is known".to_owned(),
+        },
+        DialError::WrongPeerId { address, .. } => format!("another node is at {address}"),
+        error => error.to_string(),
+    }
+}
