@@ -12,6 +12,7 @@ pub mod failure;
 pub mod groups;
 mod link;
 pub mod messages;
+mod names;
 mod node;
 mod operator;
 pub mod output;
@@ -58,6 +59,9 @@ enum Command {
     /// Run a node
     Node(Box<node::NodeArgs>),
     Peers(peers::PeersArgs),
+    /// Show the names of the network, and how far its decisions are
+    #[command(subcommand)]
+    Names(names::NamesCommand),
     /// Make tokens that let people sign up on a node of this machine
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -164,6 +168,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Agent(args) => run_agent(&global, args),
         Command::Node(args) => node::run(*args, global.output()),
         Command::Peers(args) => peers::run(args, global.output()),
+        Command::Names(command) => names::run(command, global.output()),
         Command::Token(command) => token::run(command, global.json),
         Command::Operator(command) => operator::run(command, global.output()),
         command => {
@@ -214,6 +219,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     | Command::Agent(_)
                     | Command::Node(_)
                     | Command::Peers(_)
+                    | Command::Names(_)
                     | Command::Token(_)
                     | Command::Operator(_) => Ok(()),
                 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use pyrgos_protocol::api::core::{GetChain, GetUsernames};
+use pyrgos_protocol::names::{Chain, Username};
 use pyrgos_protocol::social::ServerMessage;
 use pyrgos_protocol::social::message::MessageKind;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::daemon::collector;
+use crate::names::driver::{Driver, NamesStatus};
 use crate::p2p::{ConnectedPeer, Host};
 use crate::service::Service;
 use crate::service::collect::Collected;
@@ -46,6 +49,18 @@ pub enum Order {
     Collect,
     /// The nodes that this one is connected with.
     Peers,
+    /// How far the network's names are.
+    NamesStatus,
+    /// Names that begin with a text.
+    Names {
+        /// The text.
+        prefix: String,
+    },
+    /// What is known of a name.
+    Name {
+        /// The name.
+        name: String,
+    },
     /// The users who have messages.
     Conversations,
     /// The newest messages of one user.
@@ -101,6 +116,34 @@ impl From<&ServerMessage> for Message {
     }
 }
 
+/// A name as it is shown.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct NameRecord {
+    /// The name.
+    pub name: String,
+    /// The hash of the key that owns it.
+    pub owner: String,
+    /// The identifier of the node that holds its data.
+    pub home: String,
+    /// When the claim should be renewed at the latest.
+    pub expiry: String,
+    /// How many keys have owned it, the present one included.
+    pub owners: usize,
+}
+
+impl NameRecord {
+    fn of(name: &Username, chain: &Chain) -> Option<Self> {
+        let last = chain.last()?;
+        Some(NameRecord {
+            name: name.to_string(),
+            owner: last.owner.to_string(),
+            home: chain.home()?.hash().to_base58(),
+            expiry: last.claim.expiry.to_string(),
+            owners: chain.0.len(),
+        })
+    }
+}
+
 /// What the node answers.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -111,6 +154,10 @@ pub enum Reply {
     Collected(Collected),
     /// Other nodes.
     Peers(Vec<ConnectedPeer>),
+    /// The network's names.
+    NamesStatus(NamesStatus),
+    /// One name.
+    Name(NameRecord),
     /// Usernames.
     Users(Vec<String>),
     /// Messages, oldest first.
@@ -149,6 +196,8 @@ pub struct Node {
     pub service: Arc<Service>,
     /// Its connections to others, if it has to do with others.
     pub host: Option<Host>,
+    /// Its part in the decisions about names, if others decide with it.
+    pub names: Option<Driver>,
     /// A collection that runs ends early when this is set.
     pub ending: Arc<AtomicBool>,
 }
@@ -192,6 +241,9 @@ async fn answer(stream: UnixStream, node: Node) -> io::Result<()> {
             Some(host) => Reply::Peers(host.peers().await),
             None => Reply::Peers(Vec::new()),
         },
+        Ok(Order::NamesStatus) if node.names.is_some() => {
+            node.names.map_or(Reply::Done, |driver| Reply::NamesStatus(driver.status()))
+        }
         Ok(order) => {
             let work = tokio::task::spawn_blocking(move || carry_out(&node.service, order, &node.ending));
             work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
@@ -210,6 +262,11 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
         Order::Collect => collector::collect(service, ending).map(Reply::Collected),
         // A node that does not run is connected with nobody.
         Order::Peers => Ok(Reply::Peers(Vec::new())),
+        Order::NamesStatus => return Reply::Failed("it is not running, or decides about names alone".to_owned()),
+        Order::Names { prefix } => service
+            .usernames(GetUsernames { prefix })
+            .map(|names| Reply::Users(names.iter().map(ToString::to_string).collect())),
+        Order::Name { name } => return show_name(service, &name),
         Order::Conversations => service.conversations().map(Reply::Users),
         Order::Messages { username } => service.messages(&username).map(|messages| {
             let older = messages.len().saturating_sub(MAX_MESSAGES);
@@ -220,6 +277,15 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
         }
     };
     reply.unwrap_or_else(|failure| Reply::Failed(failure.into_api().message()))
+}
+
+fn show_name(service: &Service, name: &str) -> Reply {
+    let Ok(username) = Username::existing(name) else { return Reply::Failed("this can be nobody's name".to_owned()) };
+    match service.chain(GetChain { username: username.clone() }) {
+        Ok(chain) => NameRecord::of(&username, &chain)
+            .map_or_else(|| Reply::Failed(format!("nobody has the name {username}")), Reply::Name),
+        Err(failure) => Reply::Failed(failure.into_api().message()),
+    }
 }
 
 /// Sends an order to the node that runs in a data directory; none if no node runs there.

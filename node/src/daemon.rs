@@ -21,9 +21,11 @@ use crate::config::Config;
 use crate::control;
 use crate::http::{self, Hosts, Options};
 use crate::identity::{self, IdentityError};
+use crate::names::driver::{Driver, NamesError};
+use crate::names::registry::NetworkNames;
 use crate::p2p::{self, Host, proxy};
 use crate::service::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::service::names::LocalNames;
+use crate::service::names::{LocalNames, Names};
 use crate::service::{Parts, Policy, Service};
 
 /// A node could not start.
@@ -55,6 +57,9 @@ pub enum StartError {
     /// The peer host.
     #[error(transparent)]
     Peers(#[from] p2p::host::StartError),
+    /// The names of the network.
+    #[error("cannot take part in the network's names: {0}")]
+    Names(#[from] NamesError),
 }
 
 /// Why a node ended that nobody told to.
@@ -92,6 +97,18 @@ pub fn service<S: Store + 'static>(
     entropy: Arc<dyn Entropy>,
 ) -> Service {
     let names = LocalNames::new(store.clone(), clock.clone(), config.max_daily_signups);
+    service_with_names(store, config, ids, Arc::new(names), clock, entropy)
+}
+
+/// The service of a node over any store, with names that somebody decides about.
+pub fn service_with_names<S: Store + 'static>(
+    store: Arc<S>,
+    config: &Config,
+    ids: Vec<pyrgos_protocol::encoding::Cid>,
+    names: Arc<dyn Names>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Service {
     let policy = Policy {
         ids,
         signup: config.signup,
@@ -100,7 +117,7 @@ pub fn service<S: Store + 'static>(
         admins: config.admins.clone(),
         allow_gaps: config.allow_gaps,
     };
-    Service::new(Parts { blocks: store.clone(), records: store, names: Arc::new(names), clock, entropy }, policy)
+    Service::new(Parts { blocks: store.clone(), records: store, names, clock, entropy }, policy)
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -135,8 +152,22 @@ impl Daemon {
             Some(options) => Some(Host::start(options, &key).await?),
             None => None,
         };
-        let service = service(store, config, ids, Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let mut daemon = Daemon::serve(config, Arc::new(service)).await?;
+        let (stop, _) = watch::channel(false);
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let mut names: Arc<dyn Names> =
+            Arc::new(LocalNames::new(store.clone(), clock.clone(), config.max_daily_signups));
+        let (mut driver, mut deciding) = (None, Vec::new());
+        let network = config.network.as_ref().filter(|network| !network.witnesses.is_empty());
+        if let (Some(network), Some((host, _))) = (network, &peers) {
+            let (started, tasks) =
+                Driver::start(network, &config.data_dir, key, store.clone(), host, clock.clone(), &stop)?;
+            let local = LocalNames::new(store.clone(), clock.clone(), config.max_daily_signups);
+            names = Arc::new(NetworkNames::new(started.clone(), local, store.clone(), entropy.clone()));
+            (driver, deciding) = (Some(started), tasks);
+        }
+        let service = service_with_names(store, config, ids, names, clock, entropy);
+        let mut daemon = Daemon::serve_until(config, Arc::new(service), stop).await?;
+        daemon.tasks.extend(deciding);
         if let Some((host, swarm)) = peers {
             let hosts = Hosts::new(daemon.address, &config.public_hosts, daemon.service.ids());
             let router = http::peer_router(daemon.service.clone(), Options::new(hosts, false));
@@ -149,6 +180,7 @@ impl Daemon {
                 let node = control::Node {
                     service: daemon.service.clone(),
                     host: daemon.host.clone(),
+                    names: driver,
                     ending: daemon.ending.clone(),
                 };
                 let orders = control::serve(listener, node, daemon.stop.subscribe());
@@ -170,11 +202,18 @@ impl Daemon {
     /// # Errors
     /// [`StartError::Listen`].
     pub async fn serve(config: &Config, service: Arc<Service>) -> Result<Daemon, StartError> {
+        Daemon::serve_until(config, service, watch::channel(false).0).await
+    }
+
+    async fn serve_until(
+        config: &Config,
+        service: Arc<Service>,
+        stop: watch::Sender<bool>,
+    ) -> Result<Daemon, StartError> {
         let (listener, address) = bind(config.listen).await?;
         let hosts = Hosts::new(address, &config.public_hosts, service.ids());
         let router = http::router(service.clone(), Options::new(hosts, config.public));
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = vec![tokio::spawn(http::server::serve(listener, router, stopped))];
+        let mut tasks = vec![tokio::spawn(http::server::serve(listener, router, stop.subscribe()))];
         let mut gateway = None;
         if let Some(listen) = config.gateway_listen {
             let (listener, address) = bind(listen).await?;

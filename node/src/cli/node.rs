@@ -92,7 +92,7 @@ pub(super) fn run(args: NodeArgs, output: Output) -> Result<(), Failure> {
 fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     let config = arguments.config()?;
     harden();
-    log("info,libp2p_swarm=warn");
+    log("info,libp2p_swarm=warn,arc_malachitebft_core_consensus=error");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -51,6 +51,8 @@ pub enum JournalError {
 pub struct Journal {
     file: File,
     path: PathBuf,
+    /// Whether something was written that may not be on the disk yet.
+    is_dirty: bool,
 }
 
 impl Journal {
@@ -79,14 +81,14 @@ impl Journal {
         let (file, bytes) =
             opened().map_err(|(action, source)| JournalError::Io { action, path: path.clone(), source })?;
         let (records, end) = split(&bytes).map_err(|at| JournalError::Damaged { path: path.clone(), at })?;
-        let mut journal = Journal { file, path };
+        let mut journal = Journal { file, path, is_dirty: false };
         if end < bytes.len() {
             journal.cut(end as u64)?;
         }
         Ok((journal, records))
     }
 
-    /// Appends records, and returns when they are on the disk.
+    /// Appends records. They are on the disk after the next [`Journal::sync`].
     ///
     /// # Errors
     /// The file system's; the records may be there or not.
@@ -101,8 +103,20 @@ impl Journal {
             bytes.extend(&sha256(record)[..4]);
             bytes.extend(record);
         }
-        self.file.write_all(&bytes).map_err(|source| self.error("write to", source))?;
-        self.file.sync_data().map_err(|source| self.error("sync", source))
+        self.is_dirty = true;
+        self.file.write_all(&bytes).map_err(|source| self.error("write to", source))
+    }
+
+    /// Returns when all that was appended is on the disk.
+    ///
+    /// # Errors
+    /// The file system's; nothing may be said then that rests on the records.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        if self.is_dirty {
+            self.file.sync_data().map_err(|source| self.error("sync", source))?;
+            self.is_dirty = false;
+        }
+        Ok(())
     }
 
     /// Forgets all records: the height is decided, and that is on the disk.
@@ -116,7 +130,8 @@ impl Journal {
     fn cut(&mut self, end: u64) -> Result<(), JournalError> {
         self.file.set_len(end).map_err(|source| self.error("cut", source))?;
         self.file.seek(SeekFrom::Start(end)).map_err(|source| self.error("cut", source))?;
-        self.file.sync_data().map_err(|source| self.error("sync", source))
+        self.is_dirty = true;
+        self.sync()
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> JournalError {
@@ -166,6 +181,7 @@ mod tests {
         assert!(empty.is_empty());
         journal.append(&records()[..2]).unwrap();
         journal.append(&records()[2..]).unwrap();
+        journal.sync().unwrap();
         let (mut journal, read) = Journal::open(folder.path()).unwrap();
         assert_eq!(read, records());
         journal.clear().unwrap();

@@ -330,3 +330,115 @@ impl Record {
         Ok(Record { height: height.0, input })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pyrgos_crypto::hash::sha256;
+    use pyrgos_protocol::keys::SecretSigningKey;
+    use pyrgos_protocol::names::{Delta, MemoryNames, State, WitnessSet};
+
+    use super::*;
+
+    fn witness() -> Witness {
+        Witness(SecretSigningKey::from_seed(&[1; 32]).public())
+    }
+
+    fn block() -> NameBlock {
+        let (root, delta) = Delta::of_names(Default::default()).unwrap();
+        let mut names = MemoryNames::default();
+        names.put(delta);
+        let state = State::genesis("test".parse().unwrap(), WitnessSet::new(vec![witness().0]).unwrap(), root);
+        let commit = Operation::Commit { hash: [3; 32] };
+        state.propose(&names, [&commit], witness().0, 1_790_000_000_000).unwrap().block
+    }
+
+    fn messages() -> Vec<Message> {
+        let (height, round, voter) = (Height(1), Round::new(2), witness());
+        let block = block();
+        let (hash, value) = (block.hash(), Candidate::from(block.clone()));
+        let proposal = Proposal { height, round, value, pol_round: Round::new(1), proposer: voter };
+        let vote = Vote { height, round, kind: VoteType::Precommit, value: NilOrVal::Val(hash), voter };
+        let nil = Vote { value: NilOrVal::Nil, kind: VoteType::Prevote, ..vote.clone() };
+        let certificate = pyrgos_protocol::names::Certificate {
+            height: 1,
+            round: 2,
+            block: hash,
+            signatures: [(voter.0, [7; 64])].into_iter().collect(),
+        };
+        vec![
+            Message::Proposal(SignedMessage::new(proposal, [4; 64])),
+            Message::Vote(SignedMessage::new(vote, [5; 64])),
+            Message::Vote(SignedMessage::new(nil, [6; 64])),
+            Message::Polka(PolkaCertificate {
+                height,
+                round,
+                value_id: hash,
+                polka_signatures: vec![PolkaSignature::new(voter, [8; 64])],
+            }),
+            Message::Round(RoundCertificate {
+                height,
+                round,
+                cert_type: RoundCertificateType::Skip,
+                round_signatures: vec![RoundSignature::new(VoteType::Prevote, NilOrVal::Nil, voter, [9; 64])],
+            }),
+            Message::Operation(Operation::Commit { hash: [2; 32] }),
+            Message::Decided(DecidedBlock { block, certificate }),
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_from_their_bytes() {
+        for message in messages() {
+            assert_eq!(Message::from_bytes(&message.to_bytes()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn records_come_back_from_their_bytes() {
+        let value = Candidate::from(block());
+        let proposed = ProposedValue {
+            height: Height(1),
+            round: Round::new(0),
+            valid_round: Round::Nil,
+            proposer: witness(),
+            value,
+            validity: Validity::Invalid,
+        };
+        let mut inputs = vec![
+            Input::ProposedValue(proposed, ValueOrigin::Consensus),
+            Input::TimeoutElapsed(Timeout::prevote(Round::new(3))),
+        ];
+        for message in messages() {
+            match message {
+                Message::Proposal(proposal) => inputs.push(Input::Proposal(proposal)),
+                Message::Vote(vote) => inputs.push(Input::Vote(vote)),
+                Message::Polka(certificate) => inputs.push(Input::PolkaCertificate(certificate)),
+                _ => {}
+            }
+        }
+        for input in inputs {
+            let record = Record { height: 1, input };
+            assert_eq!(Record::from_bytes(&record.to_bytes().unwrap()), Ok(record));
+        }
+        let rebroadcast = Input::TimeoutElapsed(Timeout::rebroadcast(Round::new(0)));
+        assert_eq!(Record { height: 1, input: rebroadcast }.to_bytes(), None);
+    }
+
+    #[test]
+    fn hostile_bytes_are_refused_or_mean_what_they_say() {
+        for message in messages() {
+            let whole = message.to_bytes();
+            for at in 0..whole.len() {
+                let chance = sha256(&[&whole[..], &at.to_be_bytes()].concat());
+                let mut flipped = whole.clone();
+                flipped[at] ^= chance[0] | 1;
+                for bytes in [&flipped[..], &whole[..at]] {
+                    if let Ok(read) = Message::from_bytes(bytes) {
+                        assert_eq!(read.to_bytes(), bytes);
+                    }
+                    let _ = Record::from_bytes(bytes);
+                }
+            }
+        }
+    }
+}

@@ -52,6 +52,11 @@ impl LocalNames {
         LocalNames { records, clock, rate: Mutex::new(RateMonitor::new(max_daily)) }
     }
 
+    /// Counts a new name that was accepted otherwise than by [`Names::claim`].
+    pub(crate) fn count_accepted(&self) {
+        self.rate().accepted(self.clock.now_millis());
+    }
+
     fn rate(&self) -> std::sync::MutexGuard<'_, RateMonitor> {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -46,13 +46,17 @@ pub enum Table {
     SignupTokens,
     /// Requests for more space that wait (`spec/04` §10): username.
     SpaceRequests,
+    /// Blocks that the witnesses of the network decided (design §3): height.
+    NameBlocks,
+    /// Nodes of the present tree of all names (`spec/06` §2.2): CID.
+    NameNodes,
     /// What the node keeps about itself: name.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 18] = [
+    pub const ALL: [Table; 20] = [
         Table::Pointers,
         Table::Writers,
         Table::Logins,
@@ -70,6 +74,8 @@ impl Table {
         Table::Messages,
         Table::SignupTokens,
         Table::SpaceRequests,
+        Table::NameBlocks,
+        Table::NameNodes,
         Table::Meta,
     ];
 
@@ -93,6 +99,8 @@ impl Table {
             Table::Messages => "messages",
             Table::SignupTokens => "signup-tokens",
             Table::SpaceRequests => "space-requests",
+            Table::NameBlocks => "name-blocks",
+            Table::NameNodes => "name-nodes",
             Table::Meta => "meta",
         }
     }
@@ -194,6 +202,16 @@ impl RecordKey {
     /// [`Table::SpaceRequests`].
     pub fn space_request(username: &str) -> Self {
         Prefix::of_username(Table::SpaceRequests, username).then(&[])
+    }
+
+    /// [`Table::NameBlocks`].
+    pub fn name_block(height: u64) -> Self {
+        RecordKey { table: Table::NameBlocks, bytes: height.to_be_bytes().to_vec() }
+    }
+
+    /// [`Table::NameNodes`].
+    pub fn name_node(cid: &Cid) -> Self {
+        RecordKey { table: Table::NameNodes, bytes: cid.to_bytes() }
     }
 
     /// [`Table::Meta`].

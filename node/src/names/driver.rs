@@ -1,0 +1,279 @@
+//! Drives the engine in a node: gossip, the journal, the records, the clock.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pyrgos_protocol::encoding::{FromCbor, ToCbor};
+use pyrgos_protocol::keys::{PublicSigningKey, SecretSigningKey};
+use pyrgos_protocol::names::{NetworkId, Operation, WitnessError, WitnessSet};
+use pyrgos_store::Records;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::board::Board;
+use super::engine::{Engine, Input, Output, RecoverError, Settings, Step, WakeId};
+use super::follow;
+use super::journal::{Journal, JournalError};
+use super::keeper::{Keeper, KeeperError};
+use super::message::Message;
+use crate::identity::server_id;
+use crate::p2p::{Gossip, Host, Network};
+use crate::service::clock::Clock;
+
+/// Inputs that wait for the engine; more gossip is dropped, and comes again.
+const WAITING_INPUTS: usize = 1024;
+/// Bytes before each message that make it another one for gossip, which passes none on twice.
+const NONCE_BYTES: usize = 8;
+/// When nothing happens, how often the thread looks whether it shall stop.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// A node cannot take part in the decisions about names.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NamesError {
+    /// The network file names no network whose messages could be signed.
+    #[error("the network's id: {0}")]
+    Network(#[from] pyrgos_protocol::names::vote::NetworkIdError),
+    /// The network file names no set of witnesses.
+    #[error("the network's witnesses: {0}")]
+    Witnesses(#[from] WitnessError),
+    /// The node's records.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal does not fit the records.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+}
+
+/// How far the network's names are, as this node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesStatus {
+    /// The network.
+    pub network: String,
+    /// How many blocks are decided.
+    pub height: u64,
+    /// The last of them.
+    pub last: String,
+    /// When it was made, milliseconds since 1970 UTC; 0 before the first.
+    pub time_millis: i64,
+    /// The root of the tree of all names.
+    pub root: String,
+    /// The nodes that decide the next block.
+    pub witnesses: Vec<String>,
+    /// Whether this node is one of them.
+    pub is_witness: bool,
+    /// The round in which the next block is being decided, if it is.
+    pub round: Option<u32>,
+    /// Why this node takes no part any more, if so.
+    pub failure: Option<String>,
+}
+
+/// The rest of the node's way to the engine.
+#[derive(Clone)]
+pub struct Driver {
+    me: PublicSigningKey,
+    inputs: mpsc::Sender<Input>,
+    board: Arc<Board>,
+    keeper: Keeper,
+}
+
+impl Driver {
+    /// Starts to take part in a network, until `stop` says true. Also gives the tasks to wait for at the end.
+    ///
+    /// # Errors
+    /// [`NamesError`].
+    pub fn start(
+        network: &Network,
+        data_dir: &Path,
+        key: SecretSigningKey,
+        records: Arc<dyn Records>,
+        host: &Host,
+        clock: Arc<dyn Clock>,
+        stop: &watch::Sender<bool>,
+    ) -> Result<(Driver, Vec<JoinHandle<()>>), NamesError> {
+        let id: NetworkId = network.id.parse()?;
+        let keeper = Keeper::new(records);
+        let state = keeper.load(&id, WitnessSet::of_nodes(&network.witnesses)?)?;
+        let (journal, records) = Journal::open(data_dir)?;
+        let me = key.public();
+        let mut engine = Engine::new(Settings::new(id.clone(), key), state.clone());
+        let first = engine.recover(&keeper, clock.now_millis(), &records)?;
+        let board = Arc::new(Board::new(state));
+        let (inputs, incoming) = mpsc::channel(WAITING_INPUTS);
+        let (hints, hinted) = mpsc::channel(1);
+        let driver = Driver { me, inputs: inputs.clone(), board: board.clone(), keeper: keeper.clone() };
+        let topic = format!("pyrgos/names/1/{id}");
+        let heard = host.subscribe(&topic);
+        let desk = Desk {
+            engine,
+            keeper,
+            journal,
+            board,
+            clock,
+            gossip: Arc::new(host.clone()),
+            topic,
+            nonce: 0,
+            hints,
+            timers: BinaryHeap::new(),
+        };
+        let (runtime, stopped) = (Handle::current(), stop.subscribe());
+        let tasks = vec![
+            tokio::task::spawn_blocking(move || desk.run(first, incoming, &runtime, &stopped)),
+            tokio::spawn(listen(heard, inputs, stop.subscribe())),
+            tokio::spawn(follow::fetch(host.clone(), driver.clone(), hinted, stop.subscribe())),
+            tokio::spawn(follow::serve(host.accept(follow::PROTOCOL), driver.clone(), stop.subscribe())),
+        ];
+        Ok((driver, tasks))
+    }
+
+    /// How far the network is.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// How far the network is, to be shown.
+    pub fn status(&self) -> NamesStatus {
+        let news = self.board.look();
+        let state = &news.state;
+        NamesStatus {
+            network: state.network().to_string(),
+            height: state.height(),
+            last: state.last().to_string(),
+            time_millis: state.time_millis(),
+            root: state.root().to_string(),
+            witnesses: state.witnesses().keys().iter().map(|key| server_id(key).hash().to_base58()).collect(),
+            is_witness: state.witnesses().contains(&self.me),
+            round: news.round,
+            failure: news.end.clone(),
+        }
+    }
+
+    /// The decided names.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Wants an operation decided. `false` if too much waits already, or the node stops. Not for async code.
+    pub fn submit(&self, operation: Operation) -> bool {
+        self.inputs.try_send(Input::Submit(operation)).is_ok()
+    }
+
+    pub(super) async fn hear(&self, message: Message) -> bool {
+        self.inputs.send(Input::Message(message)).await.is_ok()
+    }
+}
+
+/// Takes messages from gossip to the engine.
+async fn listen(mut heard: mpsc::Receiver<Vec<u8>>, inputs: mpsc::Sender<Input>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let next = tokio::select! {
+            next = heard.recv() => next,
+            () = crate::http::server::stopped(&mut stop) => None,
+        };
+        let Some(bytes) = next else { break };
+        let message = bytes.get(NONCE_BYTES..).and_then(|bytes| Message::from_bytes(bytes).ok());
+        if let Some(message) = message {
+            // What does not fit now is said again, or asked for.
+            let _ = inputs.try_send(Input::Message(message));
+        }
+    }
+}
+
+struct Desk {
+    engine: Engine,
+    keeper: Keeper,
+    journal: Journal,
+    board: Arc<Board>,
+    clock: Arc<dyn Clock>,
+    gossip: Arc<dyn Gossip>,
+    topic: String,
+    nonce: u32,
+    hints: mpsc::Sender<u64>,
+    timers: BinaryHeap<Reverse<(Instant, WakeId)>>,
+}
+
+impl Desk {
+    /// Runs on a thread of its own: it waits for the disk.
+    fn run(mut self, first: Step, mut inputs: mpsc::Receiver<Input>, runtime: &Handle, stop: &watch::Receiver<bool>) {
+        let mut done = self.perform(first);
+        while done.is_ok() && !*stop.borrow() {
+            let due = self.timers.peek().map(|Reverse((at, _))| *at);
+            let now = Instant::now();
+            let input = if due.is_some_and(|at| at <= now) {
+                self.timers.pop().map(|Reverse((_, id))| Input::Wake(id))
+            } else {
+                let until = due.unwrap_or(now + PULSE).min(now + PULSE);
+                match runtime.block_on(tokio::time::timeout_at(until.into(), inputs.recv())) {
+                    Ok(None) => break,
+                    Ok(input) => input,
+                    Err(_) => None,
+                }
+            };
+            if let Some(input) = input {
+                let step = self.engine.handle(&self.keeper, self.clock.now_millis(), input);
+                done = self.perform(step);
+            }
+        }
+        let end = match done {
+            Ok(()) => "the node is stopping".to_owned(),
+            Err(error) => {
+                tracing::error!(%error, "this node takes no more part in the decisions about names");
+                error.to_string()
+            }
+        };
+        self.board.post(|news| news.end = Some(end));
+    }
+
+    fn perform(&mut self, step: Step) -> Result<(), NamesError> {
+        self.journal.append(&step.records)?;
+        if step.outputs.iter().any(|output| matches!(output, Output::Send(_))) {
+            self.journal.sync()?;
+        }
+        for output in step.outputs {
+            match output {
+                Output::Send(message) => self.send(&message),
+                Output::Wake(id, after) => self.timers.push(Reverse((Instant::now() + after, id))),
+                Output::Decided(decision) => {
+                    self.keeper.keep(&decision)?;
+                    self.journal.clear()?;
+                    let state = decision.applied.state;
+                    let operations = decision.decided.block.operations.len();
+                    tracing::info!(height = state.height(), operations, "a block of names is decided");
+                    self.board.post(|news| news.state = state);
+                }
+                Output::Refused(id, cause) => self.board.refuse(id, cause),
+                // One hint is enough.
+                Output::Behind(height) => drop(self.hints.try_send(height)),
+                Output::Repeat(height) => {
+                    let block = self.keeper.block_bytes(height).map_err(KeeperError::from)?;
+                    if let Some(decided) = block.and_then(|bytes| FromCbor::from_bytes(&bytes).ok()) {
+                        self.send(&Message::Decided(decided));
+                    }
+                }
+            }
+        }
+        let round = self.engine.round();
+        if self.board.look().round != round {
+            self.board.post(|news| news.round = round);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, message: &Message) {
+        self.nonce = self.nonce.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(1024);
+        // Of this moment and this node, as good as certainly.
+        bytes.extend((self.clock.now_millis() as u32).to_be_bytes());
+        bytes.extend((self.nonce ^ std::process::id().rotate_left(16)).to_be_bytes());
+        message.to_cbor().encode_into(&mut bytes);
+        self.gossip.publish(&self.topic, bytes);
+    }
+}

@@ -1,0 +1,123 @@
+//! What is decided, in the node's own records: the names as the rest of the node knows them, the tree of names, the blocks
+//! and the state, each decision in one batch.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
+use pyrgos_protocol::keys::Owner;
+use pyrgos_protocol::names::{Chain, DecidedBlock, Delta, NameStore, NetworkId, State, Username, WitnessSet};
+use pyrgos_store::{Batch, Prefix, RecordKey, Records, StoreError, Table};
+
+use super::engine::Decision;
+
+const STATE: &str = "state of names";
+
+/// The records cannot be used for a network's names.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeeperError {
+    /// The store failed.
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    /// The store holds something that this node did not write.
+    #[error("damaged record: {0}")]
+    Damaged(&'static str),
+    /// The node decided about names alone before.
+    #[error("this node has names that it decided about alone; use another data directory for the network `{0}`")]
+    OwnNames(NetworkId),
+    /// The node was part of another network.
+    #[error("the data directory is of the network `{0}`")]
+    OtherNetwork(NetworkId),
+}
+
+/// Names in records.
+#[derive(Clone)]
+pub struct Keeper {
+    records: Arc<dyn Records>,
+}
+
+impl Keeper {
+    /// Names in these records.
+    pub fn new(records: Arc<dyn Records>) -> Self {
+        Keeper { records }
+    }
+
+    /// The state after the last decision, or of a network in which nothing is decided yet.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub fn load(&self, network: &NetworkId, witnesses: WitnessSet) -> Result<State, KeeperError> {
+        if let Some(record) = self.records.read(&RecordKey::meta(STATE))? {
+            let state = State::from_bytes(&record).map_err(|_| KeeperError::Damaged(STATE))?;
+            if state.network() != network {
+                return Err(KeeperError::OtherNetwork(state.network().clone()));
+            }
+            return Ok(state);
+        }
+        if !self.records.scan(&Prefix::whole(Table::Names), None, 1)?.is_empty() {
+            return Err(KeeperError::OwnNames(network.clone()));
+        }
+        let (root, delta) = Delta::of_names(Default::default()).map_err(|_| KeeperError::Damaged("empty tree"))?;
+        let state = State::genesis(network.clone(), witnesses, root);
+        self.commit(&state, &delta, None)?;
+        Ok(state)
+    }
+
+    /// Keeps a decision, all of it or nothing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn keep(&self, decision: &Decision) -> Result<(), KeeperError> {
+        self.commit(&decision.applied.state, &decision.applied.delta, Some(&decision.decided))
+    }
+
+    fn commit(&self, state: &State, delta: &Delta, block: Option<&DecidedBlock>) -> Result<(), KeeperError> {
+        let mut batch = Batch::new().put(RecordKey::meta(STATE), state.to_bytes());
+        for (name, chain) in &delta.chains {
+            batch = batch.put(RecordKey::name(name.as_str()), chain.to_bytes());
+        }
+        for (owner, name) in &delta.owners {
+            batch = batch.put(RecordKey::identity(owner), name.as_str().as_bytes().to_vec());
+        }
+        for dead in &delta.dead_nodes {
+            batch = batch.delete(RecordKey::name_node(dead));
+        }
+        for (cid, node) in &delta.nodes {
+            batch = batch.put(RecordKey::name_node(cid), node.clone());
+        }
+        if let Some(decided) = block {
+            batch = batch.put(RecordKey::name_block(decided.block.header.height), decided.to_bytes());
+        }
+        // Without conditions there is no conflict.
+        let _ = self.records.commit(batch)?;
+        Ok(())
+    }
+
+    /// A decided block in its bytes.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn block_bytes(&self, height: u64) -> Result<Option<Bytes>, StoreError> {
+        self.records.read(&RecordKey::name_block(height))
+    }
+}
+
+impl NameStore for Keeper {
+    type Error = KeeperError;
+
+    fn chain(&self, name: &Username) -> Result<Option<Chain>, KeeperError> {
+        let Some(record) = self.records.read(&RecordKey::name(name.as_str()))? else { return Ok(None) };
+        Chain::from_bytes(&record).map(Some).map_err(|_| KeeperError::Damaged("claim chain"))
+    }
+
+    fn name_of(&self, owner: &Owner) -> Result<Option<Username>, KeeperError> {
+        let Some(record) = self.records.read(&RecordKey::identity(owner))? else { return Ok(None) };
+        let name = std::str::from_utf8(&record).ok().and_then(|name| Username::existing(name).ok());
+        name.map(Some).ok_or(KeeperError::Damaged("name of an identity"))
+    }
+
+    fn node(&self, cid: &Cid) -> Result<Option<Bytes>, KeeperError> {
+        Ok(self.records.read(&RecordKey::name_node(cid))?)
+    }
+}

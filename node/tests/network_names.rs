@@ -1,0 +1,207 @@
+//! Four witnesses and a node that follows, as processes on loopback: names are decided, whoever is killed.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pyrgos_protocol::api::core::{Decision, GetChain, SignUp, UpdateChain};
+use pyrgos_protocol::api::{ApiError, Call};
+use pyrgos_protocol::encoding::Cid;
+use pyrgos_protocol::keys::ProofOfWork;
+use pyrgos_protocol::names::{Chain, Date};
+use support::Node;
+use support::account::{Account, signer};
+
+const WITNESSES: usize = 4;
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A node in a folder of its own, running or killed.
+struct Member {
+    data_dir: PathBuf,
+    id: Cid,
+    p2p: String,
+    running: Option<(Child, SocketAddr)>,
+}
+
+fn pyrgos(arguments: &[&str], data_dir: &Path) -> Result<String, String> {
+    let ran =
+        Command::new(env!("CARGO_BIN_EXE_pyrgos")).args(arguments).arg("--data-dir").arg(data_dir).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if ran.status.success() { Ok(text(ran.stdout)) } else { Err(text(ran.stderr)) }
+}
+
+impl Member {
+    fn new(folder: &Path, number: usize) -> Member {
+        let data_dir = folder.join(number.to_string());
+        let id = pyrgos(&["node", "id"], &data_dir).unwrap();
+        let id = Cid::from_server_id(id.lines().next().unwrap()).unwrap();
+        // The port is free again in a moment, and nobody else is likely to take just this one.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Member { data_dir, id, p2p: format!("/ip4/127.0.0.1/tcp/{port}"), running: None }
+    }
+
+    fn start(&mut self, network: &Path) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pyrgos"))
+            .args(["node", "--signup", "open", "--listen", "127.0.0.1:0", "--p2p-listen", &self.p2p, "--network"])
+            .arg(network)
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            .env("PYRGOS_LOG", std::env::var("PYRGOS_LOG").unwrap_or("warn".to_owned()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.next().unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
+        self.running = Some((child, address.parse().unwrap()));
+    }
+
+    /// Without warning.
+    fn kill(&mut self) {
+        if let Some((mut child, _)) = self.running.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn call<C: Call>(&self, call: &C) -> Result<C::Output, ApiError> {
+        let (_, address) = self.running.as_ref().expect("the node runs");
+        let request = call.request();
+        let answer = support::send(*address, "POST", &request.target(), &address.to_string(), &[], &request.body);
+        call.read(answer.into_response())
+    }
+
+    fn sign_up(&self, account: &Account) -> Result<Decision, ApiError> {
+        let stand_in = Node::start(vec![self.id.clone()], |_| {});
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        stand_in.clock.set(i64::try_from(now.as_millis()).unwrap());
+        self.call(&SignUp { token: String::new(), ..account.sign_up(&stand_in) })
+    }
+
+    fn chain(&self, account: &Account) -> Chain {
+        self.call(&GetChain { username: account.username.clone() }).unwrap()
+    }
+
+    fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&pyrgos(&["names", "status", "--json"], &self.data_dir).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// All that run have the name.
+fn is_known(members: &[Member], account: &Account) {
+    let owner = account.owner();
+    for member in members.iter().filter(|member| member.running.is_some()) {
+        eventually("the name is known everywhere", || member.chain(account).owner() == Some(&owner));
+    }
+}
+
+fn network(folder: &Path) -> (Vec<Member>, PathBuf) {
+    let members: Vec<Member> = (0..=WITNESSES).map(|number| Member::new(folder, number)).collect();
+    let list = |item: fn(&Member) -> String| {
+        members[..WITNESSES].iter().map(|member| format!("{:?}", item(member))).collect::<Vec<_>>().join(", ")
+    };
+    let file = folder.join("network.toml");
+    let bootstrap = list(|member| format!("{}/p2p/{}", member.p2p, member.id.hash().to_base58()));
+    let witnesses = list(|member| member.id.hash().to_base58());
+    let text = format!("network-id = \"test\"\nbootstrap = [{bootstrap}]\nwitnesses = [{witnesses}]\nquorum = 3\n");
+    std::fs::write(&file, text).unwrap();
+    (members, file)
+}
+
+fn start_all(members: &mut [Member], network: &Path) {
+    members.iter_mut().for_each(|member| member.start(network));
+    for member in &*members {
+        eventually("the nodes meet", || {
+            pyrgos(&["peers", "--json"], &member.data_dir).is_ok_and(|peers| peers.lines().count() >= 3)
+        });
+    }
+}
+
+#[test]
+fn witnesses_decide_about_names_and_go_on_when_one_dies_or_all_start_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut members, file) = network(folder.path());
+    start_all(&mut members, &file);
+
+    // At a witness, and at a node that only follows.
+    let (alice, bob) = (Account::new("alice"), Account::new("bob"));
+    let begin = Instant::now();
+    assert_eq!(members[0].sign_up(&alice).unwrap(), Decision::Accepted);
+    println!("a sign-up at a witness took {:?}", begin.elapsed());
+    assert!(!members[0].chain(&alice).0.is_empty(), "the answering node shows it at once");
+    let begin = Instant::now();
+    assert_eq!(members[4].sign_up(&bob).unwrap(), Decision::Accepted);
+    println!("a sign-up at a node that follows took {:?}", begin.elapsed());
+    is_known(&members, &alice);
+    is_known(&members, &bob);
+
+    // The name is taken, wherever one asks.
+    let mut thief = Account::new("alice");
+    thief.identity = signer("somebody else");
+    assert!(members[2].sign_up(&thief).unwrap_err().message().contains("already exists"));
+    // The owner goes on: a renewal needs no work.
+    let renewed = {
+        let chain = members[0].chain(&alice);
+        let expiry = chain.renewed_expiry(Date::from_unix_millis(1_900_000_000_000)).unwrap();
+        chain.with_last_claim(&alice.username, expiry, members[0].id.clone(), &alice.identity)
+    };
+    let username = alice.username.clone();
+    let update =
+        UpdateChain { username, update: renewed.clone(), proof: ProofOfWork::first_try(), token: String::new() };
+    let begin = Instant::now();
+    assert_eq!(members[0].call(&update).unwrap(), Decision::Accepted);
+    println!("a renewal took {:?}", begin.elapsed());
+    assert_eq!(members[0].chain(&alice), renewed);
+    eventually("the renewal is known", || members[4].chain(&alice) == renewed);
+
+    let shown = pyrgos(&["names", "show", "alice", "--json"], &members[4].data_dir).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["owner"].as_str(), Some(alice.owner().to_string().as_str()));
+    assert_eq!(pyrgos(&["names", "ls"], &members[3].data_dir).unwrap(), "alice\nbob\n");
+    assert_eq!(members[4].status()["is_witness"], false);
+    assert_eq!(members[1].status()["is_witness"], true);
+
+    // One of four may be gone.
+    members[3].kill();
+    let carol = Account::new("carol");
+    let begin = Instant::now();
+    assert_eq!(members[1].sign_up(&carol).unwrap(), Decision::Accepted);
+    println!("a sign-up without one witness took {:?}", begin.elapsed());
+    is_known(&members, &carol);
+
+    // All of them die, and come back with what they had; the one that was away catches up.
+    members.iter_mut().for_each(Member::kill);
+    start_all(&mut members, &file);
+    for account in [&alice, &bob, &carol] {
+        is_known(&members, account);
+    }
+    let dave = Account::new("dave");
+    assert_eq!(members[3].sign_up(&dave).unwrap(), Decision::Accepted);
+    is_known(&members, &dave);
+    eventually("all have the same", || {
+        let first = members[0].status();
+        members
+            .iter()
+            .all(|member| ["height", "last", "root"].iter().all(|field| member.status()[field] == first[field]))
+    });
+}
