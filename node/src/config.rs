@@ -9,6 +9,7 @@ use std::time::Duration;
 use std::{env, fs, io};
 
 use clap::{Args, ValueEnum};
+use pyrgos_protocol::encoding::Cid;
 use serde::{Deserialize, Serialize};
 
 use crate::p2p::network::{Network, NetworkError};
@@ -82,6 +83,11 @@ pub struct Settings {
     #[arg(long, env = "PYRGOS_P2P_LISTEN", value_name = "MULTIADDR", value_delimiter = ',')]
     pub p2p_listen: Option<Vec<Address>>,
 
+    /// Multiaddress under which other nodes reach this one from outside, as through a forwarded port; may be
+    /// given several times [default: none; others find out]
+    #[arg(long, env = "PYRGOS_P2P_ANNOUNCE", value_name = "MULTIADDR", value_delimiter = ',')]
+    pub p2p_announce: Option<Vec<Address>>,
+
     /// Node to connect with at the start, as in /dns4/example.org/tcp/4001/p2p/12D3KooW…; may be given several times
     /// [default: those of the network file]
     #[arg(long, env = "PYRGOS_BOOTSTRAP", value_name = "MULTIADDR", value_delimiter = ',')]
@@ -91,6 +97,19 @@ pub struct Settings {
     /// of the nodes that decide about names) [default: none, a network of one]
     #[arg(long, env = "PYRGOS_NETWORK", value_name = "FILE")]
     pub network: Option<PathBuf>,
+
+    /// Do not look for nodes of the local network by multicast DNS; off in any case where only this computer reaches the node
+    /// [default: false]
+    #[arg(long, env = "PYRGOS_NO_MDNS", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub no_mdns: Option<bool>,
+
+    /// Identifier of a node that may connect; if there are any, no other may; may be given several times [default: all]
+    #[arg(long, env = "PYRGOS_ALLOW_PEER", value_name = "NODE", value_delimiter = ',')]
+    pub allow_peer: Option<Vec<String>>,
+
+    /// Identifier of a node that may not connect; may be given several times [default: none]
+    #[arg(long, env = "PYRGOS_BLOCK_PEER", value_name = "NODE", value_delimiter = ',')]
+    pub block_peer: Option<Vec<String>>,
 }
 
 /// Who may sign up.
@@ -233,6 +252,9 @@ pub enum ConfigError {
     /// The network file.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// A node that may or may not connect.
+    #[error("`{0}` is no identifier of a node, which looks like 12D3KooW…")]
+    Node(String),
     /// No home directory, and no data directory was given.
     #[error("no home directory; say where the data shall be with --data-dir")]
     NoHome,
@@ -267,15 +289,20 @@ impl Settings {
             collect_every: self.collect_every.or(other.collect_every),
             admins: self.admins.or(other.admins),
             p2p_listen: self.p2p_listen.or(other.p2p_listen),
+            p2p_announce: self.p2p_announce.or(other.p2p_announce),
             bootstrap: self.bootstrap.or(other.bootstrap),
             network: self.network.or(other.network),
+            no_mdns: self.no_mdns.or(other.no_mdns),
+            allow_peer: self.allow_peer.or(other.allow_peer),
+            block_peer: self.block_peer.or(other.block_peer),
         }
     }
 
     /// The settings with their defaults.
     ///
     /// # Errors
-    /// [`ConfigError::NoHome`] if no data directory can be found, [`ConfigError::SharedHost`], [`ConfigError::Network`].
+    /// [`ConfigError::NoHome`] if no data directory can be found, [`ConfigError::SharedHost`], [`ConfigError::Network`],
+    /// [`ConfigError::Node`].
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let data_dir = match self.data_dir {
             Some(data_dir) => data_dir,
@@ -295,9 +322,15 @@ impl Settings {
         let network = self.network.as_deref().map(Network::from_file).transpose()?;
         let joins = self.p2p_listen.is_some() || self.bootstrap.is_some() || network.is_some();
         let bootstrap = self.bootstrap.or_else(|| network.as_ref().map(|network| network.bootstrap.clone()));
+        let allowed = nodes(self.allow_peer)?;
+        let blocked = nodes(self.block_peer)?;
         let peers = joins.then(|| p2p::Options {
             listen: self.p2p_listen.unwrap_or_else(p2p::Options::usual_listen),
+            announce: self.p2p_announce.unwrap_or_default(),
             bootstrap: bootstrap.unwrap_or_default(),
+            allowed,
+            blocked,
+            looks_around: !self.no_mdns.unwrap_or(false),
         });
         Ok(Config {
             data_dir,
@@ -317,6 +350,12 @@ impl Settings {
             allow_gaps: false,
         })
     }
+}
+
+/// Identifiers of nodes.
+fn nodes(texts: Option<Vec<String>>) -> Result<Vec<Cid>, ConfigError> {
+    let node = |text: String| Cid::from_server_id(&text).map_err(|_| ConfigError::Node(text));
+    texts.unwrap_or_default().into_iter().map(node).collect()
 }
 
 /// `$XDG_DATA_HOME/pyrgos`, else `~/.local/share/pyrgos`. A relative `XDG_DATA_HOME` is ignored, as its standard says.
@@ -353,7 +392,7 @@ pub struct Config {
     pub collect_every: Option<Duration>,
     /// [`Settings::admins`].
     pub admins: Vec<String>,
-    /// [`Settings::p2p_listen`] and [`Settings::bootstrap`]; none for a node that has nothing to do with others.
+    /// [`Settings::p2p_listen`] and its like; none for a node that has nothing to do with others.
     pub peers: Option<p2p::Options>,
     /// What [`Settings::network`] says.
     pub network: Option<Network>,
@@ -401,6 +440,11 @@ mod tests {
         let peers = joined.peers.unwrap();
         assert_eq!((peers.listen.len(), peers.bootstrap[0].to_string().as_str()), (2, NODE));
         assert!(matches!(resolve("network = \"/nowhere/x\""), Err(ConfigError::Network(_))));
+        assert!(
+            peers.looks_around
+                && !resolve(&format!("network = {path:?}\nno-mdns = true")).unwrap().peers.unwrap().looks_around
+        );
+        assert!(matches!(resolve("allow-peer = [\"x\"]"), Err(ConfigError::Node(_))));
         assert!(toml::from_str::<Settings>("bootstrap = [\"example.org\"]").is_err());
     }
 

@@ -6,6 +6,7 @@
 pub mod address;
 mod behaviour;
 pub mod host;
+mod limits;
 pub mod network;
 pub mod proxy;
 mod streams;

@@ -70,7 +70,7 @@ impl Node {
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !holds().await {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -322,7 +322,7 @@ async fn nothing_listens_unless_asked() {
     let listen = format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().unwrap().port());
     let Err(error) = Daemon::start(&config(folder.path(), &listen, &[])).await else { panic!("the port is taken") };
     assert!(error.to_string().contains(&listen), "{error}");
-    let nameless = Options { listen: vec![], bootstrap: vec![TCP.parse().unwrap()] };
+    let nameless = Options { bootstrap: vec![TCP.parse().unwrap()], ..Options::default() };
     let Err(error) = Daemon::start(&Config { peers: Some(nameless), ..config(folder.path(), TCP, &[]) }).await else {
         panic!("a bootstrap address without a node")
     };
@@ -392,4 +392,58 @@ fn the_program_joins_a_network_by_its_file_and_says_who_is_there() {
     let text = pyrgos(&["peers"], &a);
     assert!(text[0].contains(&pyrgos(&["node", "id"], &b)[0]) && text[0].contains(" in "), "{text:?}");
     assert!(Bytes::from(pyrgos(&["peers"], &folder.path().join("c")).concat()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_not_wanted_are_kept_out() {
+    let first = Node::start(TCP, &[]).await;
+    let request = GetServerId.request();
+    let start = async |change: &dyn Fn(&mut Options)| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path(), TCP, &[]);
+        change(config.peers.as_mut().unwrap());
+        Node { daemon: Daemon::start(&config).await.unwrap(), _folder: folder }
+    };
+    let blocking = start(&|options| options.blocked = vec![first.id().clone()]).await;
+    let stranger = Node::start(TCP, &blocking.at()).await;
+    let allowing = start(&|options| options.allowed = vec![first.id().clone()]).await;
+    for (from, to, is_let_in) in [
+        (&first, &blocking, false),
+        (&blocking, &first, false),
+        (&stranger, &blocking, true),
+        (&first, &allowing, true),
+        (&stranger, &allowing, false),
+        (&allowing, &stranger, false),
+    ] {
+        from.host().add_address(to.id(), to.at()[0].clone()).await;
+        let answer = from.host().request(to.id(), &request).await;
+        assert_eq!(answer.is_ok(), is_let_in, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_be_reached_is_reached_through_another() {
+    // It can only say where it is if it knows its port.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let mut open = config(folder.path(), &format!("/ip4/127.0.0.1/tcp/{port}"), &[]);
+    let peers = open.peers.as_mut().unwrap();
+    peers.announce = peers.listen.clone();
+    let relay = Node { daemon: Daemon::start(&open).await.unwrap(), _folder: folder };
+    let hidden = async || {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path(), TCP, &relay.at());
+        config.peers.as_mut().unwrap().listen.clear();
+        Node { daemon: Daemon::start(&config).await.unwrap(), _folder: folder }
+    };
+    let (first, second) = (hidden().await, hidden().await);
+    assert!(first.at().is_empty() && second.at().is_empty());
+    eventually("an answer through the relay", async || {
+        second.host().request(first.id(), &GetServerId.request()).await.is_ok()
+    })
+    .await;
+    let name = first.id().hash().to_base58();
+    let peers = second.host().peers().await;
+    let at = &peers.iter().find(|peer| peer.node == name).unwrap().addresses;
+    assert!(at.iter().any(|address| address.contains("/p2p-circuit")), "{at:?}");
 }

@@ -38,6 +38,11 @@ impl Address {
         }
     }
 
+    /// Whether other computers reach it.
+    pub(super) fn is_open(&self) -> bool {
+        ip(&self.0).is_some_and(|ip| !ip.is_loopback())
+    }
+
     /// Replaces a host name by the IP addresses that it has now. Other addresses stay what they are.
     pub(super) async fn resolve(self) -> Vec<Multiaddr> {
         let wanted = |ip: &IpAddr, protocol: &Protocol<'_>| match protocol {
@@ -103,7 +108,8 @@ pub(super) fn peer_id(node: &Cid) -> Option<PeerId> {
     PeerId::from_bytes(&node.hash().to_bytes()).ok()
 }
 
-fn ip(address: &Multiaddr) -> Option<IpAddr> {
+/// The IP address that an address begins with.
+pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next()? {
         Protocol::Ip4(ip) => Some(ip.into()),
         Protocol::Ip6(ip) => Some(ip.into()),
@@ -111,20 +117,27 @@ fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// Whether what follows the host is TCP or QUIC, and nothing but the node after it.
+/// Whether what follows the host is TCP or QUIC, and nothing but the node after it, or the node that relays.
 fn is_carried(address: &Multiaddr) -> bool {
     let mut rest = address.iter().skip(1);
-    let carried = match rest.next() {
+    let is_carried = match rest.next() {
         Some(Protocol::Tcp(_)) => true,
         Some(Protocol::Udp(_)) => matches!(rest.next(), Some(Protocol::QuicV1)),
         _ => false,
     };
-    let ends = match rest.next() {
-        None => true,
-        Some(Protocol::P2p(_)) => rest.next().is_none(),
-        Some(_) => false,
-    };
-    carried && ends
+    let rest: Vec<Protocol<'_>> = rest.take(4).collect();
+    is_carried
+        && matches!(
+            rest.as_slice(),
+            [] | [Protocol::P2p(_)]
+                | [Protocol::P2p(_), Protocol::P2pCircuit]
+                | [Protocol::P2p(_), Protocol::P2pCircuit, Protocol::P2p(_)]
+        )
+}
+
+/// Whether an address leads through another node.
+pub(super) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
 /// Whether an address needs no lookup.
@@ -175,6 +188,7 @@ mod tests {
             "/ip6/::1/udp/4001/quic-v1".to_owned(),
             format!("/dns4/example.org/tcp/4001/p2p/{NODE}"),
             format!("/ip4/192.0.2.1/udp/1/quic-v1/p2p/{NODE}"),
+            format!("/ip4/192.0.2.1/tcp/1/p2p/{NODE}/p2p-circuit/p2p/{NODE}"),
         ];
         for text in good {
             let address: Address = text.parse().unwrap();

@@ -9,13 +9,16 @@ use libp2p::gossipsub::{
 };
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, store::MemoryStore};
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, StreamProtocol};
-use libp2p::{Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};
+use libp2p::{PeerId, Swarm, SwarmBuilder, autonat, dcutr, identify, mdns, noise, ping, relay, tcp, yamux};
+use libp2p_allow_block_list::{self as allow_block_list, AllowedPeers, BlockedPeers};
 use libp2p_connection_limits::{self as connection_limits, ConnectionLimits};
 use pyrgos_protocol::encoding::Multihash;
 
 use super::MAX_MESSAGE;
 use super::host::StartError;
+use super::limits::OfAddress;
 use super::streams::{self, Accepting};
 
 /// Connections at once, and those of them that others may open.
@@ -52,21 +55,45 @@ const GOSSIP_MEMORY: Duration = Duration::from_secs(120);
 /// Time for one search for a node.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Nodes behind a NAT for which this one passes connections on, and what one of these may carry (`spec/06` §5.4).
+const MAX_RESERVATIONS: usize = 5;
+const MAX_RELAYED_BYTES: u64 = 1 << 20;
+
 /// All protocols. The limits come first: what they refuse, the others never see.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
+    addresses: OfAddress,
+    allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
+    blocked: allow_block_list::Behaviour<BlockedPeers>,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) kademlia: kad::Behaviour<MemoryStore>,
     pub(super) gossip: Gossip,
     pub(super) streams: streams::Behaviour,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    relay: relay::Behaviour,
+    relayed: relay::client::Behaviour,
+    hole_punching: dcutr::Behaviour,
+    pub(super) reachable: autonat::v2::client::Behaviour,
+    reaching: autonat::v2::server::Behaviour,
+}
+
+/// Who may connect.
+#[derive(Default)]
+pub(super) struct Access {
+    /// If there are any, only these.
+    pub(super) allowed: Vec<PeerId>,
+    /// None of these.
+    pub(super) blocked: Vec<PeerId>,
+    /// Whether nodes of the local network are looked for.
+    pub(super) looks_around: bool,
 }
 
 type Gossip = gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
 
 /// A swarm that does not listen yet.
-pub(super) fn swarm(keypair: Keypair, accepting: Accepting) -> Result<Swarm<Behaviour>, StartError> {
+pub(super) fn swarm(keypair: Keypair, accepting: Accepting, access: Access) -> Result<Swarm<Behaviour>, StartError> {
     let setup = |error: &dyn std::fmt::Display| StartError::Setup(error.to_string());
     let gossip = gossip().map_err(StartError::Setup)?;
     let muxer = || {
@@ -85,13 +112,24 @@ pub(super) fn swarm(keypair: Keypair, accepting: Accepting) -> Result<Swarm<Beha
             config.max_connection_data = 8 << 20;
             config
         })
-        .with_behaviour(|keypair| Behaviour {
+        .with_relay_client(noise::Config::new, muxer)
+        .map_err(|error| setup(&error))?
+        .with_behaviour(|keypair, relayed| Behaviour {
             limits: connection_limits::Behaviour::new(limits()),
+            addresses: OfAddress::default(),
+            allowed: allowed(&access.allowed),
+            blocked: blocked(&access.blocked),
             identify: identify::Behaviour::new(identify_config(keypair)),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(30))),
             kademlia: kademlia(keypair),
             gossip,
             streams: streams::Behaviour::new(accepting),
+            mdns: mdns(keypair, access.looks_around),
+            relay: relay::Behaviour::new(keypair.public().to_peer_id(), relay_config()),
+            relayed,
+            hole_punching: dcutr::Behaviour::new(keypair.public().to_peer_id()),
+            reachable: autonat::v2::client::Behaviour::default(),
+            reaching: autonat::v2::server::Behaviour::default(),
         })
         .map_err(|error| setup(&error))?
         .with_swarm_config(|config| {
@@ -99,6 +137,44 @@ pub(super) fn swarm(keypair: Keypair, accepting: Accepting) -> Result<Swarm<Beha
         })
         .build();
     Ok(swarm)
+}
+
+fn allowed(peers: &[PeerId]) -> Toggle<allow_block_list::Behaviour<AllowedPeers>> {
+    let list = (!peers.is_empty()).then(|| {
+        let mut list = allow_block_list::Behaviour::<AllowedPeers>::default();
+        peers.iter().for_each(|peer| {
+            list.allow_peer(*peer);
+        });
+        list
+    });
+    Toggle::from(list)
+}
+
+fn blocked(peers: &[PeerId]) -> allow_block_list::Behaviour<BlockedPeers> {
+    let mut list = allow_block_list::Behaviour::<BlockedPeers>::default();
+    peers.iter().for_each(|peer| {
+        list.block_peer(*peer);
+    });
+    list
+}
+
+/// A machine without multicast can do without.
+fn mdns(keypair: &Keypair, is_wanted: bool) -> Toggle<mdns::tokio::Behaviour> {
+    let made = is_wanted.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), keypair.public().to_peer_id()));
+    let made = made.transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "nodes of the local network cannot be looked for");
+        None
+    });
+    Toggle::from(made)
+}
+
+fn relay_config() -> relay::Config {
+    relay::Config {
+        max_reservations: MAX_RESERVATIONS,
+        max_reservations_per_peer: 1,
+        max_circuit_bytes: MAX_RELAYED_BYTES,
+        ..relay::Config::default()
+    }
 }
 
 fn limits() -> ConnectionLimits {
@@ -142,6 +218,8 @@ fn gossip() -> Result<Gossip, String> {
             let bytes = [message.topic.as_str().as_bytes(), &[0], &message.data].concat();
             MessageId::from(Multihash::sha256_of(&bytes).digest().to_vec())
         })
+        // A message goes on only once it is known that its bearer has not sent too many.
+        .validate_messages()
         .max_transmit_size(MAX_MESSAGE + GOSSIP_OVERHEAD)
         .duplicate_cache_time(GOSSIP_MEMORY)
         .connection_handler_queue_len(MAX_GOSSIP_QUEUE)

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use super::address::{cid, peer_id};
+use super::behaviour::Access;
 use super::streams::{Accepting, OpenError};
 pub use super::swarm::Task;
 use super::swarm::{Command, NoConnection, Subscription};
@@ -34,9 +35,17 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Options {
     /// Where other nodes can connect.
     pub listen: Vec<Address>,
+    /// Where other nodes reach this one apart from that, as through a forwarded port. Known to be so: nobody tries it out.
+    pub announce: Vec<Address>,
     /// Nodes to be connected with from the start, each with its identifier. This node may be among them, so that all nodes
     /// of a network can have the same list.
     pub bootstrap: Vec<Address>,
+    /// If there are any, no other nodes may connect or be connected with.
+    pub allowed: Vec<Cid>,
+    /// Nodes that may not connect nor be connected with.
+    pub blocked: Vec<Cid>,
+    /// Look for nodes of the local network, and be found by them.
+    pub looks_around: bool,
 }
 
 impl Options {
@@ -111,7 +120,14 @@ impl Host {
         let own = keypair.public().to_peer_id();
         let others = options.bootstrap.iter().filter(|address| address.peer() != Some(own)).cloned().collect();
         let accepting = Accepting::default();
-        let swarm = behaviour::swarm(keypair, accepting.clone())?;
+        let access = Access {
+            allowed: options.allowed.iter().filter_map(peer_id).collect(),
+            blocked: options.blocked.iter().filter_map(peer_id).collect(),
+            // A node that only this computer reaches has no business on the local network.
+            looks_around: options.looks_around && options.listen.iter().any(Address::is_open),
+        };
+        let mut swarm = behaviour::swarm(keypair, accepting.clone(), access)?;
+        options.announce.iter().for_each(|address| swarm.add_external_address(address.0.clone()));
         let (commands, orders) = mpsc::channel(WAITING_COMMANDS);
         let (subscriptions, topics) = mpsc::unbounded_channel();
         let mut task = Task::new(swarm, commands.downgrade(), orders, topics, others);
@@ -131,8 +147,8 @@ impl Host {
         &self.listening
     }
 
-    /// Streams of a protocol that other nodes open, with who opened them. At most 64 wait; further ones are closed, also
-    /// when one node has 64 open here. Whoever accepts a protocol again takes it over.
+    /// Streams of a protocol that other nodes open, with who opened them. At most 512 wait; further ones are closed,
+    /// also when one node has 64 open here. Whoever accepts a protocol again takes it over.
     pub fn accept(&self, protocol: &'static str) -> mpsc::Receiver<(Cid, PeerStream)> {
         let mut incoming = self.accepting.accept(protocol);
         let (sender, receiver) = mpsc::channel(1);

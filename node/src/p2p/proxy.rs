@@ -26,9 +26,12 @@ use crate::service::Source;
 /// The protocol's name on the wire.
 pub(super) const PROTOCOL: &str = "/http";
 
-/// Calls of other nodes in work at once, and those of one node. Further ones are told to come again.
-const MAX_CALLS: usize = 256;
+/// Calls of other nodes in work at once, and those of one node. Further ones are closed.
+const MAX_CALLS: usize = 512;
 const MAX_CALLS_OF_PEER: usize = 48;
+
+/// Longest head of a request, in bytes: a lookup of many chunks has long parameters. What is read ahead is no longer.
+const MAX_HEAD: usize = 128 << 10;
 
 /// Longest time for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -157,8 +160,125 @@ async fn answer(node: Cid, stream: PeerStream, router: Router) -> hyper::Result<
     hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .half_close(true)
+        .max_buf_size(MAX_HEAD)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use pyrgos_store::MemoryStore;
+    use serde_json::Value;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::http::{Hosts, Options, peer_router};
+    use crate::service::clock::{SystemClock, SystemEntropy};
+
+    fn vectors() -> Value {
+        let file =
+            std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/06-p2p-http.json.gz")).unwrap();
+        let mut json = String::new();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut json).unwrap();
+        serde_json::from_str(&json).unwrap()
+    }
+
+    fn node(vectors: &Value, name: &str) -> Cid {
+        Cid::from_server_id(vectors[name].as_str().unwrap()).unwrap()
+    }
+
+    fn bytes(case: &Value) -> Vec<u8> {
+        hex::decode(case["stream_bytes"].as_str().unwrap()).unwrap()
+    }
+
+    fn router(id: Cid) -> Router {
+        let config = Settings { data_dir: Some("/nonexistent".into()), ..Settings::default() }.resolve().unwrap();
+        let ids = vec![id];
+        let hosts = Hosts::new(config.listen, &["x".to_owned()], &ids);
+        let store = Arc::new(MemoryStore::default());
+        let service = crate::daemon::service(store, &config, ids, Arc::new(SystemClock), Arc::new(SystemEntropy));
+        peer_router(Arc::new(service), Options::new(hosts, false))
+    }
+
+    /// What a node answers to some bytes on a stream, as text.
+    async fn answer_to(request: Vec<u8>, from: Cid, router: Router) -> String {
+        let (mut ours, theirs) = tokio::io::duplex(64 << 10);
+        let answering = tokio::spawn(answer(from, Box::new(theirs), router));
+        ours.write_all(&request).await.unwrap();
+        ours.shutdown().await.unwrap();
+        let mut received = Vec::new();
+        ours.read_to_end(&mut received).await.unwrap();
+        let _ = answering.await.unwrap();
+        String::from_utf8_lossy(&received).into_owned()
+    }
+
+    #[tokio::test]
+    async fn requests_of_existing_nodes_are_understood() {
+        let vectors = vectors();
+        let (from, to) = (node(&vectors, "initiator_peer"), node(&vectors, "target_peer"));
+        let statuses = ["200 OK\r\n", "200 OK\r\n", "400 Bad Request\r\n"];
+        let requests = vectors["cases"].as_array().unwrap().iter();
+        let requests = requests.filter(|case| case["direction"].as_str().unwrap().starts_with("request"));
+        let mut answered = 0;
+        for (case, status) in requests.zip(statuses) {
+            let text = answer_to(bytes(case), from.clone(), router(to.clone())).await;
+            assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{}: {text}", case["description"]);
+            assert!(text.contains("content-length: "), "{text}");
+            // A refusal comes from the call itself, not from the door.
+            assert_eq!(status.starts_with('4'), text.contains("trailer: "), "{text}");
+            answered += 1;
+        }
+        assert_eq!(answered, statuses.len());
+    }
+
+    #[tokio::test]
+    async fn what_their_decoder_takes_ours_takes_too() {
+        let vectors = vectors();
+        let (from, to) = (node(&vectors, "initiator_peer"), node(&vectors, "target_peer"));
+        // `/a` is no call, and a name needs its length before it: these are answers to whole requests.
+        let statuses = [" 400 ", " 404 ", " 400 ", " 400 ", " 404 "];
+        for (case, status) in vectors["decoder_tolerance"].as_array().unwrap().iter().zip(statuses) {
+            let text = answer_to(bytes(case), from.clone(), router(to.clone())).await;
+            assert!(text.contains(status), "{}: {text}", case["description"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_of_existing_nodes_are_understood() {
+        let vectors = vectors();
+        let to = node(&vectors, "target_peer");
+        let body = Bytes::from_static(b"\0\0\0\x05alice");
+        let call = Request::new("peergos/v0/core/getChain").body(body.clone());
+        let answers = vectors["cases"].as_array().unwrap().iter();
+        let answers = answers.filter(|case| case["direction"].as_str().unwrap().starts_with("response"));
+        let expected =
+            [(200, None, [1].as_slice()), (400, Some("Unknown identity key"), &[]), (404, None, &[]), (502, None, &[])];
+        let mut read = 0;
+        for (case, (status, message, content)) in answers.zip(expected) {
+            let (ours, mut theirs) = tokio::io::duplex(64 << 10);
+            let answer = bytes(case);
+            let node = tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while !seen.ends_with(b"alice") {
+                    theirs.read_buf(&mut seen).await.unwrap();
+                }
+                theirs.write_all(&answer).await.unwrap();
+                String::from_utf8(seen).unwrap()
+            });
+            let response = request(&to, Box::new(ours), &call).await.unwrap();
+            assert_eq!((response.status, response.trailer.as_deref()), (status, message), "{}", case["description"]);
+            assert_eq!(response.body, content);
+            let sent = node.await.unwrap();
+            assert!(sent.starts_with("POST /peergos/v0/core/getChain HTTP/1.1\r\n"), "{sent}");
+            assert!(sent.contains(&format!("host: {}\r\n", vectors["target_peer"].as_str().unwrap())), "{sent}");
+            assert!(sent.contains("content-length: 9\r\n"), "{sent}");
+            read += 1;
+        }
+        assert_eq!(read, expected.len());
+    }
 }

@@ -18,7 +18,6 @@ use libp2p::core::upgrade::UpgradeInfo;
 use libp2p::core::{Endpoint, InboundUpgrade, Multiaddr, OutboundUpgrade};
 use libp2p::futures::future::{Ready, ready};
 use libp2p::futures::{AsyncRead as _, AsyncWrite as _};
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
@@ -28,11 +27,13 @@ use libp2p::swarm::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
 
+use super::address::is_relayed;
+
 /// Most streams that one node may have open here at once, over all its connections.
 pub(super) const MAX_STREAMS_OF_PEER: usize = 64;
 
-/// Streams of one protocol that wait to be picked up.
-const WAITING_STREAMS: usize = 64;
+/// Streams of one protocol that wait to be picked up: those of some nodes that each open all they may.
+const WAITING_STREAMS: usize = 512;
 
 /// Why no stream was opened.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ impl Behaviour {
     }
 
     fn established(&mut self, connection: ConnectionId, peer: PeerId, address: &Multiaddr) -> Handler {
-        let is_relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
+        let is_relayed = is_relayed(address);
         let connections = self.connections.entry(peer).or_default();
         connections.open.push((connection, is_relayed));
         Handler {

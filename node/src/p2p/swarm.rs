@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::ListenerId;
 use libp2p::futures::StreamExt;
-use libp2p::gossipsub::{self, IdentTopic, TopicHash};
+use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, TopicHash};
 use libp2p::kad::{self, GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, PeerAddresses, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identify, ping};
+use libp2p::{Multiaddr, PeerId, Swarm, autonat, identify, mdns, ping, relay};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Address;
-use super::address::{believable, is_dialable};
+use super::address::{believable, is_dialable, is_relayed};
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::host::{ConnectedPeer, StartError};
+use super::limits::Allowance;
 use super::streams::Opened;
 
 /// Nodes whose addresses are remembered, ten of each (`spec/06` §4.7).
@@ -28,6 +31,12 @@ const MAX_WAITING: usize = 64;
 
 /// How often nodes of the bootstrap list are dialled that are not connected.
 const BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Relays that a node asks which cannot be reached (`spec/06` §5.4).
+const MAX_RELAYS: usize = 2;
+
+/// Nodes of the local network that are connected with without being asked for.
+const MAX_NEIGHBOURS: usize = 64;
 
 /// Longest description of itself that is kept of another node, in characters.
 const MAX_AGENT: usize = 64;
@@ -79,9 +88,11 @@ struct Sought {
 }
 
 /// A node that is connected.
-#[derive(Default)]
 struct Connected {
     connections: Vec<(ConnectionId, ConnectedPoint)>,
+    gossip: Allowance,
+    /// Whether it passes connections on to nodes that cannot be reached.
+    is_relay: bool,
     agent: Option<String>,
     round_trip: Option<Duration>,
 }
@@ -98,6 +109,10 @@ pub struct Task {
     sought: HashMap<PeerId, Sought>,
     connected: HashMap<PeerId, Connected>,
     topics: HashMap<TopicHash, Vec<mpsc::Sender<Vec<u8>>>>,
+    /// Whether somebody tried to connect from outside and could not.
+    is_hidden: bool,
+    /// Who passes connections on to this node.
+    reservations: HashMap<ListenerId, PeerId>,
 }
 
 impl Task {
@@ -125,6 +140,8 @@ impl Task {
             sought: HashMap::new(),
             connected: HashMap::new(),
             topics: HashMap::new(),
+            is_hidden: false,
+            reservations: HashMap::new(),
         }
     }
 
@@ -186,6 +203,7 @@ impl Task {
                 }
             });
         }
+        self.look_for_relays();
         let mut unread = Vec::new();
         self.topics.retain(|topic, readers| {
             readers.retain(|reader| !reader.is_closed());
@@ -324,7 +342,22 @@ impl Task {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
+                propagation_source: bearer,
+                message_id,
+                message,
+            })) => {
+                let within = self
+                    .connected
+                    .get_mut(&bearer)
+                    .is_some_and(|bearer| bearer.gossip.take(message.data.len(), Instant::now()));
+                let acceptance = if within { MessageAcceptance::Accept } else { MessageAcceptance::Ignore };
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.report_message_validation_result(&message_id, &bearer, acceptance);
+                if !within {
+                    tracing::debug!(%bearer, "a message was dropped: its bearer brings too many");
+                    return;
+                }
                 let readers = self.topics.get(&message.topic).map(Vec::as_slice).unwrap_or_default();
                 for reader in readers {
                     if let Err(mpsc::error::TrySendError::Full(_)) = reader.try_send(message.data.clone()) {
@@ -343,8 +376,13 @@ impl Task {
                 };
                 self.on_told(id, told);
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.on_neighbours(found),
+            SwarmEvent::Behaviour(BehaviourEvent::Reachable(autonat::v2::client::Event { result: Err(_), .. })) => {
+                self.is_hidden = true;
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.connected.entry(peer_id).or_default().connections.push((connection_id, endpoint));
+                let connected = self.connected.entry(peer_id).or_insert_with(Connected::new);
+                connected.connections.push((connection_id, endpoint));
                 let Some(sought) = self.sought.remove(&peer_id) else { return };
                 let streams = &mut self.swarm.behaviour_mut().streams;
                 sought.waiting.into_iter().for_each(|waiting| streams.open(peer_id, waiting.protocol, waiting.opened));
@@ -361,7 +399,10 @@ impl Task {
                 self.on_dial_failed(peer, connection_id, &error);
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed"),
-            SwarmEvent::ListenerClosed { reason: Err(error), .. } => tracing::error!(%error, "a listener closed"),
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => match self.reservations.remove(&listener_id) {
+                Some(relay) => tracing::debug!(%relay, ?reason, "a relay gave up"),
+                None => tracing::error!(?reason, "a listener closed"),
+            },
             _ => {}
         }
     }
@@ -373,6 +414,10 @@ impl Task {
         let seen =
             connected.connections.iter().find(|(id, _)| *id == connection_id).map(|(_, at)| at.get_remote_address());
         let addresses = believable(info.listen_addrs, seen);
+        let is_relay = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
+        if let Some(connected) = self.connected.get_mut(&peer) {
+            connected.is_relay = is_relay;
+        }
         let kademlia = &mut self.swarm.behaviour_mut().kademlia;
         let is_server = info.protocols.iter().any(|protocol| kademlia.protocol_names().contains(protocol));
         for address in addresses {
@@ -380,6 +425,45 @@ impl Task {
                 kademlia.add_address(&peer, address.clone());
             }
             self.book.add(peer, address);
+        }
+    }
+
+    /// Nodes of the local network.
+    fn on_neighbours(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        for (peer, address) in found.into_iter().take(MAX_NEIGHBOURS) {
+            for address in believable(vec![address], None) {
+                self.book.add(peer, address);
+            }
+            if self.connected.len() < MAX_NEIGHBOURS && !self.connected.contains_key(&peer) {
+                let known = self.book.get(&peer).collect();
+                // Not if it is being dialled already, which the next one of its addresses would cause.
+                if let Err(error) = self.swarm.dial(DialOpts::peer_id(peer).addresses(known).build()) {
+                    tracing::debug!(%peer, %error, "a neighbour was not dialled");
+                }
+            }
+        }
+    }
+
+    /// A node that others cannot reach asks two of those it knows to pass connections on.
+    fn look_for_relays(&mut self) {
+        let is_reached = self.swarm.external_addresses().any(|address| !is_relayed(address));
+        if is_reached || !self.is_hidden {
+            return;
+        }
+        let own = *self.swarm.local_peer_id();
+        let is_free = |peer: &PeerId| !self.reservations.values().any(|relay| relay == peer);
+        let free: Vec<PeerId> = self.connected.iter().filter(|(_, at)| at.is_relay).map(|(peer, _)| *peer).collect();
+        let free: Vec<PeerId> = free.into_iter().filter(is_free).collect();
+        for relay in free.into_iter().take(MAX_RELAYS.saturating_sub(self.reservations.len())) {
+            let direct = self.book.get(&relay).find(|address| !is_relayed(address));
+            let Some(through) = direct.map(|address| address.with(Protocol::P2pCircuit)) else { continue };
+            match self.swarm.listen_on(through) {
+                Ok(listener) => {
+                    tracing::debug!(%own, %relay, "asking a relay to pass connections on");
+                    self.reservations.insert(listener, relay);
+                }
+                Err(error) => tracing::debug!(%relay, %error, "no relay"),
+            }
         }
     }
 
@@ -408,6 +492,16 @@ impl Waiting {
 }
 
 impl Connected {
+    fn new() -> Self {
+        Connected {
+            connections: Vec::new(),
+            gossip: Allowance::new(Instant::now()),
+            is_relay: false,
+            agent: None,
+            round_trip: None,
+        }
+    }
+
     fn shown(&self, peer: &PeerId) -> ConnectedPeer {
         ConnectedPeer {
             node: peer.to_base58(),
