@@ -100,8 +100,10 @@ impl Service {
 
     /// Refuses what only the home of an account does.
     pub(super) fn require_home(&self, owner: &Owner) -> Result<(), Failure> {
-        match self.parts.names.username(owner)? {
-            Some(username) if !self.is_home(&username)? => Err(Failure::refused("Please use your home server")),
+        let Some(username) = self.parts.names.username(owner)? else { return Ok(()) };
+        let chain = self.parts.names.chain(&username)?;
+        match chain.home() {
+            Some(home) if !self.policy.ids.contains(home) => Err(Failure::refused("Please use your home server")),
             _ => Ok(()),
         }
     }
