@@ -5,7 +5,7 @@
 //! Session::log_in(transport, runtime, Settings::default(), &username, &password, &())               open one
 //! session.state() → bytes → Session::resume(…)                    hand it to another process, and go on there
 //!
-//! session.stat(&path)   list(&path)   names(&path)                look
+//! session.stat(&path)   list(&path)   listing(&path)   names(&path)   look
 //! session.upload(&path, &mut source, &options, &progress)         store one file
 //! session.batch() → make_directory, put, … → finish()             store many with few round trips
 //! session.download(&path, range, &mut sink, &progress)            fetch; read, read_range for small ones
@@ -44,7 +44,7 @@
 //! | `tree`, `view`, `item` | look-ups with proofs, a consistent look at the tree, one opened node |
 //! | `edit`, `moving`, `layout`, `commit`, `conflict` | changes to a view, and their publication |
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
-//! | `reading`, `download`, `file` | looking, and reading files |
+//! | `reading`, `listing`, `download`, `file` | looking, and reading files |
 //! | `desk`, `people` | the account's small files about others, and who they are |
 //! | `following`, `sharing`, `write_sharing`, `receiving`, `mirror` | friends, and what is shared with and by them |
 //! | `groups`, `blocking` | all friends or all followers as one audience; whom the account sees nothing of |
@@ -79,6 +79,7 @@ mod item;
 mod keys;
 mod layout;
 mod links;
+mod listing;
 mod messages;
 mod mirror;
 mod moving;
@@ -119,6 +120,7 @@ pub use groups::{Audience, AudienceError, Group};
 pub use home_node::HomeNode;
 pub use keys::SessionState;
 pub use links::{LinkChange, LinkOptions, OwnLink};
+pub use listing::{Listing, Unreadable};
 pub use open_link::{LinkPasswordSource, OpenLink};
 pub use path::{MAX_PATH_UNITS, PathError, RemotePath};
 pub use profile::profile_path;

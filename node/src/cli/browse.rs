@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::output::{Output, human_size, local_time, printable, utc_time};
-use super::readable::Readable;
+use super::readable::{Readable, damaged};
 use super::session::{Global, NativeSession, Unlocked, fail};
 
 /// List folders
@@ -48,17 +48,19 @@ pub async fn list(global: &Global, args: LsArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
     let texts = if args.paths.is_empty() { vec![String::new()] } else { args.paths.clone() };
     let paths = texts.iter().map(|text| unlocked.path(text)).collect::<Result<Vec<_>, _>>()?;
-    show(&unlocked.session, global.output(), &args, &paths).await?;
-    unlocked.close()
+    let failures = show(&unlocked.session, global.output(), &args, &paths).await?;
+    unlocked.close()?;
+    Failure::all_or(failures)
 }
 
-/// Lists folders of a tree.
+/// Lists folders of a tree, and gives what of them cannot be read.
 pub(super) async fn show<S: Readable>(
     tree: &S,
     output: Output,
     args: &LsArgs,
     paths: &[RemotePath],
-) -> Result<(), Failure> {
+) -> Result<Vec<Failure>, Failure> {
+    let mut failures = Vec::new();
     for (n, path) in paths.iter().enumerate() {
         let entry = tree.stat(path).await.map_err(fail)?;
         if !entry.is_directory {
@@ -68,13 +70,14 @@ pub(super) async fn show<S: Readable>(
         if paths.len() > 1 && !output.json {
             output.line(format!("{}{}:", if n > 0 { "\n" } else { "" }, printable(&path.to_string())), &());
         }
-        let entries = tree.list(path).await.map_err(fail)?;
-        let shown: Vec<Entry> = entries.into_iter().filter(|entry| args.all || !entry.is_hidden).collect();
+        let listing = tree.listing(path).await.map_err(fail)?;
+        failures.extend(listing.unreadable.into_iter().map(|unreadable| damaged(path, unreadable)));
+        let shown: Vec<Entry> = listing.entries.into_iter().filter(|entry| args.all || !entry.is_hidden).collect();
         for entry in &shown {
             print(output, args, &path.join(entry.name.clone()), std::slice::from_ref(entry));
         }
     }
-    Ok(())
+    Ok(failures)
 }
 
 fn print(output: Output, args: &LsArgs, path: &RemotePath, entries: &[Entry]) {
@@ -123,7 +126,8 @@ pub async fn tree(global: &Global, args: TreeArgs) -> Result<(), Failure> {
         branch(&unlocked.session, output, args.all, path, &mut counts).await?;
     }
     output.note(format!("\n{} folders, {} files, {}", counts.folders, counts.files, human_size(counts.bytes)));
-    unlocked.close()
+    unlocked.close()?;
+    Failure::all_or(counts.unreadable)
 }
 
 #[derive(Default)]
@@ -131,6 +135,7 @@ struct Counts {
     folders: u64,
     files: u64,
     bytes: u64,
+    unreadable: Vec<Failure>,
 }
 
 /// Walks without recursion: a tree from somebody else may be deeper than the stack.
@@ -142,11 +147,12 @@ async fn branch(
     counts: &mut Counts,
 ) -> Result<(), Failure> {
     // Each level: its entries that are left, last first, and the lines to draw in front of them.
-    let children = async |path: &RemotePath| -> Result<Vec<Entry>, Failure> {
-        let entries = session.list(path).await.map_err(fail)?;
-        Ok(entries.into_iter().filter(|entry| all || !entry.is_hidden).rev().collect())
+    let children = async |path: &RemotePath, counts: &mut Counts| -> Result<Vec<Entry>, Failure> {
+        let listing = session.listing(path).await.map_err(fail)?;
+        counts.unreadable.extend(listing.unreadable.into_iter().map(|unreadable| damaged(path, unreadable)));
+        Ok(listing.entries.into_iter().filter(|entry| all || !entry.is_hidden).rev().collect())
     };
-    let mut levels = vec![(top.clone(), children(&top).await?, String::new())];
+    let mut levels = vec![(top.clone(), children(&top, counts).await?, String::new())];
     while let Some((folder, left, prefix)) = levels.last_mut() {
         let Some(entry) = left.pop() else {
             levels.pop();
@@ -161,7 +167,7 @@ async fn branch(
         if entry.is_directory {
             counts.folders += 1;
             let prefix = format!("{prefix}{}", if is_last { "    " } else { "│   " });
-            levels.push((path.clone(), children(&path).await?, prefix));
+            levels.push((path.clone(), children(&path, counts).await?, prefix));
         } else {
             counts.files += 1;
             counts.bytes = counts.bytes.saturating_add(entry.size_bytes);

@@ -371,13 +371,14 @@ async fn open(global: &Global, args: OpenArgs) -> Result<(), Failure> {
         Action::Ls(args) => {
             let texts = if args.paths.is_empty() { vec![String::new()] } else { args.paths.clone() };
             let paths = texts.iter().map(|text| path_of(text)).collect::<Result<Vec<_>, _>>()?;
-            browse::show(&link, output, &args, &paths).await
+            Failure::all_or(browse::show(&link, output, &args, &paths).await?)
         }
         Action::Get(args) => {
             let everything = args.paths.is_empty();
             let paths = if everything { vec![String::new()] } else { args.paths };
             let recursive = args.recursive || everything;
-            transfer::fetch(&link, output, &GetArgs { paths, recursive, no_clobber: args.no_clobber }, path_of).await
+            let args = GetArgs { paths, recursive, no_clobber: args.no_clobber };
+            Failure::all_or(transfer::fetch(&link, output, &args, path_of).await?)
         }
         Action::Cat(args) => {
             let paths = if args.paths.is_empty() { vec![String::new()] } else { args.paths };

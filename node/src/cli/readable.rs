@@ -1,8 +1,12 @@
 //! What commands read from and change: an account's tree, or what a link leads to.
 
-use pyrgos_protocol::client::{Children, ClientError, Entry, File, IfExists, OpenLink, RemotePath};
+use pyrgos_protocol::client::{
+    Children, ClientError, Entry, File, IfExists, Listing, OpenLink, RemotePath, Unreadable,
+};
 
-use super::session::NativeSession;
+use super::failure::Failure;
+use super::output::defused;
+use super::session::{NativeSession, fail};
 use crate::native::{HttpTransport, NativeRuntime};
 
 /// An opened link over HTTP.
@@ -12,8 +16,8 @@ pub(super) type NativeLink = OpenLink<HttpTransport, NativeRuntime>;
 pub(super) trait Readable {
     /// What a path leads to.
     async fn stat(&self, path: &RemotePath) -> Result<Entry, ClientError>;
-    /// The children of a folder, sorted by name.
-    async fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, ClientError>;
+    /// What is in a folder, sorted by name.
+    async fn listing(&self, path: &RemotePath) -> Result<Listing, ClientError>;
     /// A file, opened.
     async fn file(&self, path: &RemotePath) -> Result<File<'_, HttpTransport, NativeRuntime>, ClientError>;
     /// Everything in a folder, opened.
@@ -28,6 +32,15 @@ pub(super) trait Changeable: Readable {
     async fn remove(&self, path: &RemotePath, with_children: bool) -> Result<(), ClientError>;
 }
 
+/// What is told of an entry of a folder that cannot be read.
+pub(super) fn damaged(folder: &RemotePath, unreadable: Unreadable) -> Failure {
+    let path = match unreadable.name {
+        Some(name) => folder.join(name).to_string(),
+        None => format!("an entry without a name in {folder}"),
+    };
+    fail(unreadable.error).about(defused(&path))
+}
+
 macro_rules! readable {
     ($tree:ty) => {
         impl Readable for $tree {
@@ -35,8 +48,8 @@ macro_rules! readable {
                 self.stat(path).await
             }
 
-            async fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, ClientError> {
-                self.list(path).await
+            async fn listing(&self, path: &RemotePath) -> Result<Listing, ClientError> {
+                self.listing(path).await
             }
 
             async fn file(&self, path: &RemotePath) -> Result<File<'_, HttpTransport, NativeRuntime>, ClientError> {

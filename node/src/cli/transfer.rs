@@ -15,7 +15,7 @@ use serde_json::json;
 use super::failure::{Failure, Kind};
 use super::output::{Output, defused, human_size, printable};
 use super::progress::Transfer;
-use super::readable::{NativeLink, Readable};
+use super::readable::{NativeLink, Readable, damaged};
 use super::session::{Global, Unlocked, fail};
 use super::target::{Target, require_distinct};
 use crate::native::files::{LocalSink, LocalSource, StreamSink};
@@ -332,17 +332,18 @@ fn total(sources: &[PathBuf], recursive: bool) -> Option<u64> {
 /// Fetches files or folders.
 pub async fn get(global: &Global, args: GetArgs) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
-    fetch(&unlocked.session, global.output(), &args, |text| unlocked.path(text)).await?;
-    unlocked.close()
+    let failures = fetch(&unlocked.session, global.output(), &args, |text| unlocked.path(text)).await?;
+    unlocked.close()?;
+    Failure::all_or(failures)
 }
 
-/// Fetches files or folders of a tree.
+/// Fetches files or folders of a tree, and gives what in them cannot be read.
 pub(super) async fn fetch<S: Readable>(
     tree: &S,
     output: Output,
     args: &GetArgs,
     path_of: impl Fn(&str) -> Result<RemotePath, Failure>,
-) -> Result<(), Failure> {
+) -> Result<Vec<Failure>, Failure> {
     let (sources, last) = match args.paths.split_last() {
         Some((last, sources)) if !sources.is_empty() => (sources, PathBuf::from(last)),
         _ => (&args.paths[..], PathBuf::from(".")),
@@ -370,11 +371,15 @@ pub(super) async fn fetch<S: Readable>(
         }
     }
     if output.json {
-        output.line("", &json!({ "fetched_files": fetched.files, "bytes": fetched.bytes, "left_alone": fetched.left }));
+        output.line(
+            "",
+            &json!({ "fetched_files": fetched.files, "bytes": fetched.bytes, "left_alone": fetched.left,
+            "failed": fetched.unreadable.len() }),
+        );
     } else if fetched.files > 1 {
         output.note(format!("{} files, {}", fetched.files, human_size(fetched.bytes)));
     }
-    Ok(())
+    Ok(fetched.unreadable)
 }
 
 #[derive(Default)]
@@ -382,6 +387,7 @@ struct Fetched {
     files: u64,
     bytes: u64,
     left: u64,
+    unreadable: Vec<Failure>,
 }
 
 impl Fetched {
@@ -439,6 +445,7 @@ impl<S: Readable> Download<'_, S> {
                 made => made.map_err(|error| local(&to, &error))?,
             }
             let children = self.tree.children(&path).await.map_err(fail)?;
+            fetched.unreadable.extend(children.unreadable.into_iter().map(|unreadable| damaged(&path, unreadable)));
             pending.extend(children.directories.into_iter().map(|entry| {
                 let to = to.join(entry.name.as_str());
                 (path.join(entry.name), to)

@@ -6,6 +6,7 @@ use super::content::ContentSink;
 use super::download::OpenFile;
 use super::entry::Entry;
 use super::error::ClientError;
+use super::listing::Unreadable;
 use super::progress::Progress;
 use super::runtime::Runtime;
 use crate::api::Transport;
@@ -48,4 +49,6 @@ pub struct Children<'s, T, R> {
     pub directories: Vec<Entry>,
     /// The files, sorted by name.
     pub files: Vec<File<'s, T, R>>,
+    /// What is there and cannot be read.
+    pub unreadable: Vec<Unreadable>,
 }

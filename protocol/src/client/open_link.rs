@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::error::ClientError;
 use super::file::{Children, File};
 use super::item::Reached;
+use super::listing::Listing;
 use super::network::{Network, Repeat};
 use super::path::RemotePath;
 use super::people::claimed_owner;
@@ -151,12 +152,21 @@ impl<T: Transport, R: Runtime> OpenLink<T, R> {
         self.core.stat(self.within(path)?).await
     }
 
-    /// The children of a directory with all their properties, sorted by name.
+    /// The children of a directory with all their properties, sorted by name. What cannot be read is left out;
+    /// [`listing`](Self::listing) tells of it.
     ///
     /// # Errors
-    /// [`ClientError::NotFound`], [`ClientError::NotADirectory`].
+    /// [`ClientError::NotFound`], [`ClientError::NotADirectory`], and whatever the node does.
     pub async fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, ClientError> {
-        self.core.list(self.within(path)?).await
+        self.listing(path).await.map(|listing| listing.entries)
+    }
+
+    /// As [`list`](Self::list), with the children that are damaged.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn listing(&self, path: &RemotePath) -> Result<Listing, ClientError> {
+        self.core.listing(self.within(path)?).await
     }
 
     /// Opens a file for reading.

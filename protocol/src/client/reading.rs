@@ -3,8 +3,9 @@
 use super::core::{Core, on_current_state};
 use super::download::OpenFile;
 use super::entry::Entry;
-use super::error::ClientError;
+use super::error::{ClientError, ErrorKind};
 use super::file::{Children, File};
+use super::listing::{Found, Listing, Unreadable};
 use super::path::RemotePath;
 use super::runtime::Runtime;
 use crate::api::Transport;
@@ -17,15 +18,15 @@ impl<T: Transport, R: Runtime> Core<T, R> {
     }
 
     /// The children of a directory, sorted by name.
-    pub(crate) async fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, ClientError> {
-        let entries = on_current_state!(self, |view| {
+    pub(crate) async fn listing(&self, path: &RemotePath) -> Result<Listing, ClientError> {
+        on_current_state!(self, |view| {
             let directory = view.resolve_directory(path).await?;
-            let items = view.children_of(path, &directory).await?;
-            Ok(items.into_iter().map(|(name, item)| Entry { name, ..Entry::of(&item) }).collect())
-        });
-        let mut entries: Vec<Entry> = entries?;
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+            let Found { items, unreadable } = view.children_of(path, &directory).await?;
+            let mut entries: Vec<Entry> =
+                items.into_iter().map(|(name, item)| Entry { name, ..Entry::of(&item) }).collect();
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(Listing { entries, unreadable })
+        })
     }
 
     /// A file, opened for reading.
@@ -43,13 +44,20 @@ impl<T: Transport, R: Runtime> Core<T, R> {
     pub(crate) async fn children(&self, path: &RemotePath) -> Result<Children<'_, T, R>, ClientError> {
         on_current_state!(self, |view| {
             let directory = view.resolve_directory(path).await?;
-            let mut items = view.children_of(path, &directory).await?;
+            let Found { mut items, unreadable } = view.children_of(path, &directory).await?;
             items.sort_by(|a, b| a.0.cmp(&b.0));
-            let mut opened = Children { directories: Vec::new(), files: Vec::new() };
+            let mut opened = Children { directories: Vec::new(), files: Vec::new(), unreadable };
             for (name, item) in items {
-                match item.is_directory() {
-                    true => opened.directories.push(Entry { name, ..Entry::of(&item) }),
-                    false => opened.files.push(File::new(OpenFile::new(view, item).await?)),
+                if item.is_directory() {
+                    opened.directories.push(Entry { name, ..Entry::of(&item) });
+                    continue;
+                }
+                match OpenFile::new(view, item).await {
+                    Ok(file) => opened.files.push(File::new(file)),
+                    Err(error) if error.kind() == ErrorKind::Damaged => {
+                        opened.unreadable.push(Unreadable { name: Some(name), error });
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             Ok(opened)

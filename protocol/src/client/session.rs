@@ -17,6 +17,7 @@ use super::error::ClientError;
 use super::file::{Children, File};
 use super::item::{Item, Reached};
 use super::keys::{SessionKeys, SessionState};
+use super::listing::Listing;
 use super::network::{Network, Repeat};
 use super::path::RemotePath;
 use super::progress::Progress;
@@ -130,13 +131,22 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         self.core.stat(path).await
     }
 
-    /// The children of a directory with all their properties, sorted by name. Entries that lead nowhere are left out.
+    /// The children of a directory with all their properties, sorted by name. What cannot be read is left out;
+    /// [`listing`](Self::listing) tells of it.
     ///
     /// # Errors
-    /// [`ClientError::NotFound`], [`ClientError::NotADirectory`].
+    /// [`ClientError::NotFound`], [`ClientError::NotADirectory`], and whatever the node does.
     pub async fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, ClientError> {
+        self.listing(path).await.map(|listing| listing.entries)
+    }
+
+    /// As [`list`](Self::list), with the children that are damaged.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn listing(&self, path: &RemotePath) -> Result<Listing, ClientError> {
         self.look_around(path).await?;
-        self.core.list(path).await
+        self.core.listing(path).await
     }
 
     /// The names of a directory's children, sorted, with what their entries hint: one look-up for the directory, none
@@ -149,8 +159,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         let names = on_current_state!(&self.core, |view| {
             let directory = view.resolve_directory(path).await?;
             if directory.is_way_through() {
-                let items = view.children_of(path, &directory).await?;
-                return Ok(items.into_iter().map(|(name, item)| Name::of_item(name, &item)).collect());
+                let found = view.children_of(path, &directory).await?;
+                return Ok(found.items.into_iter().map(|(name, item)| Name::of_item(name, &item)).collect());
             }
             let state = view.directory(&directory).await?;
             Ok(state.entries().filter_map(Name::of).collect::<Vec<_>>())
@@ -446,7 +456,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     }
 }
 
-/// All children of a directory, opened, links followed.
+/// All children of a directory, opened, links followed; for whoever must leave none out.
 pub(crate) async fn children<T: Transport, R: Runtime>(
     view: &mut View<'_, T, R>,
     directory: &Item,

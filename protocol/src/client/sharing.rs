@@ -19,7 +19,7 @@ use super::item::{Item, Reached};
 use super::path::RemotePath;
 use super::receiving::{Received, ReceivingFailure};
 use super::runtime::Runtime;
-use super::session::{Session, children};
+use super::session::Session;
 use super::view::View;
 use crate::api::Transport;
 use crate::cryptree::AbsoluteCapability;
@@ -374,7 +374,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     }
 
     /// What is shared below a directory of somebody else that is not shared itself, by the names under which it is found.
-    async fn ways_down(&mut self, path: &RemotePath) -> Result<Vec<(FileName, Item)>, ClientError> {
+    pub(crate) async fn ways_down(&mut self, path: &RemotePath) -> Result<Vec<(FileName, Item)>, ClientError> {
         let (owner, names) = (user_of(path)?, path.names());
         let mut found: Vec<(FileName, Item)> = Vec::new();
         for element in self.received(&owner, names).await?.iter() {
@@ -462,19 +462,6 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
             false => None,
         };
         item.ok_or_else(|| ClientError::NotFound { path: path.clone() })
-    }
-
-    /// The children of a directory, links followed, by the names under which they are found.
-    pub(crate) async fn children_of(
-        &mut self,
-        path: &RemotePath,
-        directory: &Item,
-    ) -> Result<Vec<(FileName, Item)>, ClientError> {
-        if directory.is_way_through() {
-            return Desk::new(self).ways_down(path).await;
-        }
-        let items = children(self, directory).await?;
-        Ok(items.into_iter().map(|item| (item.name().clone(), item)).collect())
     }
 }
 

@@ -32,7 +32,8 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     /// What a directory and each directory below it hold, hidden ones included, in the order of `du`: a directory comes
     /// after those in it. A file is listed only if it is what was asked for.
     ///
-    /// All of it is from one state of the tree; entries that lead nowhere count nothing.
+    /// All of it is from one state of the tree; entries that lead nowhere or cannot be read count
+    /// nothing.
     ///
     /// # Errors
     /// [`ClientError::NotFound`].
@@ -51,7 +52,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
             while let Some((directory, path, above, depth)) = pending.pop() {
                 let at = open.len();
                 let mut found = usage(path.clone(), depth);
-                for (name, child) in view.children_of(&path, &directory).await? {
+                for (name, child) in view.children_of(&path, &directory).await?.items {
                     match child.is_directory() {
                         true => pending.push((child, path.join(name), Some(at), depth + 1)),
                         false => {

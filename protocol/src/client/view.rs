@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::core::Core;
-use super::error::ClientError;
+use super::error::{ClientError, ErrorKind};
 use super::identity::IdentityChanges;
 use super::item::{Item, Reached, Signer, data_error};
 use super::network::Version;
@@ -79,6 +79,9 @@ impl Directory {
         self.chunks.iter().flat_map(|chunk| chunk.children.named().unwrap_or_default())
     }
 }
+
+/// One of several nodes that were opened together: absent ones are none, and damaged ones the failure.
+pub(crate) type Opened = Result<Option<Item>, ClientError>;
 
 /// See the module.
 pub(crate) struct View<'s, T, R> {
@@ -154,18 +157,23 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
 
     /// Opens nodes, each by its capability; absent ones are none. Links are not followed.
     pub(crate) async fn open(&mut self, reached: &[Reached]) -> Result<Vec<Option<Item>>, ClientError> {
+        self.open_each(reached).await?.into_iter().collect()
+    }
+
+    /// As [`View::open`]; a node that cannot be read fails by itself.
+    async fn open_each(&mut self, reached: &[Reached]) -> Result<Vec<Opened>, ClientError> {
         let mut by_writer: BTreeMap<&Writer, Vec<usize>> = BTreeMap::new();
         for (at, reached) in reached.iter().enumerate() {
             self.note_owner(&reached.cap);
             by_writer.entry(&reached.cap.writer).or_default().push(at);
         }
-        let mut items: Vec<Option<Item>> = reached.iter().map(|_| None).collect();
+        let mut items: Vec<Opened> = reached.iter().map(|_| Ok(None)).collect();
         for (writer, positions) in by_writer {
             let labels: Vec<ChunkLabel> = positions.iter().map(|at| reached[*at].cap.label()).collect();
             let blocks = self.blocks(writer, &labels).await?;
             for (at, block) in positions.into_iter().zip(blocks) {
                 if let Some((cid, block)) = block {
-                    items[at] = Some(Item::open(&reached[at], cid, &block)?);
+                    items[at] = Item::open(&reached[at], cid, &block).map(Some);
                 }
             }
         }
@@ -174,26 +182,44 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
 
     /// Opens nodes and follows links: an item that was reached through a link node carries it, and its name.
     pub(crate) async fn open_targets(&mut self, reached: &[Reached]) -> Result<Vec<Option<Item>>, ClientError> {
-        let mut items = self.open(reached).await?;
+        self.open_each_target(reached).await?.into_iter().collect()
+    }
+
+    /// As [`View::open_targets`]; what cannot be read fails by itself.
+    pub(crate) async fn open_each_target(&mut self, reached: &[Reached]) -> Result<Vec<Opened>, ClientError> {
+        let mut items = self.open_each(reached).await?;
         for _ in 0..MAX_LINKS {
-            let links: Vec<usize> =
-                (0..items.len()).filter(|at| items[*at].as_ref().is_some_and(Item::is_link)).collect();
+            let (mut links, mut targets) = (Vec::new(), Vec::new());
+            for (at, item) in items.iter_mut().enumerate() {
+                let Ok(Some(link)) = item else { continue };
+                if !link.is_link() {
+                    continue;
+                }
+                match self.link_target(link).await {
+                    Ok(target) => {
+                        links.push(at);
+                        targets.push(target);
+                    }
+                    Err(error) if error.kind() == ErrorKind::Damaged => *item = Err(error),
+                    Err(error) => return Err(error),
+                }
+            }
             if links.is_empty() {
                 return Ok(items);
             }
-            let mut targets = Vec::new();
-            for at in &links {
-                let Some(link) = &items[*at] else { continue };
-                targets.push(self.link_target(link).await?);
-            }
-            for (at, target) in links.into_iter().zip(self.open(&targets).await?) {
-                items[at] = match (items[at].take(), target) {
-                    (Some(link), Some(target)) => Some(target.through(link)),
-                    _ => None,
+            for (at, target) in links.into_iter().zip(self.open_each(&targets).await?) {
+                let link = std::mem::replace(&mut items[at], Ok(None));
+                items[at] = match (link, target) {
+                    (Ok(Some(link)), Ok(Some(target))) => Ok(Some(target.through(link))),
+                    (_, Err(error)) => Err(error),
+                    _ => Ok(None),
                 };
             }
         }
-        Err(ClientError::Inconsistent("a chain of links does not end"))
+        for item in items.iter_mut().filter(|item| matches!(item, Ok(Some(item)) if item.is_link())) {
+            *item = Err(ClientError::Inconsistent("a chain of links does not end"));
+        }
+        Ok(items)
     }
 
     /// What a link node leads to: its only child (`spec/03` §1.10).

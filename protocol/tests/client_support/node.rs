@@ -14,14 +14,14 @@ use pyrgos_protocol::api::storage::{
     CloseTransaction, GetBlock, GetServerId, LookUpChunks, PutBlocks, StartTransaction,
 };
 use pyrgos_protocol::api::{ApiError, Call, Request, Response, Transport, TransportError};
-use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, Multihash, ToCbor};
-use pyrgos_protocol::keys::{Owner, Writer};
+use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, Multihash, ToCbor, Value};
+use pyrgos_protocol::keys::{Owner, SigningPrivateKeyAndPublicHash, Writer};
 use pyrgos_protocol::login::{LoginResponse, UserStaticData};
 use pyrgos_protocol::merkle::WriterData;
 use pyrgos_protocol::merkle::bat::prefix::block_bats;
 use pyrgos_protocol::merkle::bat::{BatWithId, ReadCheck};
 use pyrgos_protocol::merkle::block::check_signature;
-use pyrgos_protocol::merkle::champ::{BlockSource, Champ, KeyHashing};
+use pyrgos_protocol::merkle::champ::{BlockSource, Champ, Change, KeyHashing};
 use pyrgos_protocol::merkle::pointer::{PointerRefused, PointerUpdate, admit, admit_target};
 use pyrgos_protocol::names::sign_up::Operation;
 use pyrgos_protocol::names::{Chain, Username};
@@ -39,6 +39,16 @@ struct State {
     started: u64,
     calls: Vec<String>,
     difficulty: u32,
+}
+
+impl State {
+    /// What a writer signed last, and its data.
+    fn writer_data(&self, owner: &Owner, writer: &Writer) -> (PointerUpdate, WriterData) {
+        let update = PointerUpdate::open(&writer.signing_key().unwrap(), &self.pointers[writer]).unwrap();
+        let block = &self.blocks[&(owner.clone(), update.updated().unwrap().clone())];
+        let data = WriterData::from_bytes(block).unwrap();
+        (update, data)
+    }
 }
 
 /// See the module.
@@ -119,6 +129,43 @@ impl TestNode {
             }
         }
         labels
+    }
+
+    /// The nodes of one writing space by their labels.
+    pub fn space(&self, owner: &Owner, writer: &Writer) -> BTreeMap<Bytes, Cid> {
+        let state = self.lock();
+        let (_, data) = state.writer_data(owner, writer);
+        let champ = Champ::new(Blocks(&state, owner), KeyHashing::Identity);
+        let mut entries = champ.entries(data.tree.as_ref().unwrap());
+        let mut nodes = BTreeMap::new();
+        while let Some(entry) = entries.next().now_or_never().unwrap().unwrap() {
+            nodes.insert(entry.key, entry.value.as_link().unwrap().clone());
+        }
+        nodes
+    }
+
+    /// A block that is there.
+    pub fn block(&self, owner: &Owner, cid: &Cid) -> Bytes {
+        self.lock().blocks[&(owner.clone(), cid.clone())].clone()
+    }
+
+    /// Puts a block under a label of a space, whatever it holds, as whoever may write there can.
+    pub fn replace_node(&self, owner: &Owner, signer: &SigningPrivateKeyAndPublicHash, label: &Bytes, node: Bytes) {
+        let mut state = self.lock();
+        let (pointer, mut data) = state.writer_data(owner, &signer.writer());
+        let (cid, root) = (Cid::of_cbor(&node), data.tree.clone().unwrap());
+        let champ = Champ::new(Blocks(&state, owner), KeyHashing::Identity);
+        let old = champ.get(&root, label).now_or_never().unwrap().unwrap();
+        let change = Change::put(label.clone(), old, Value::Link(cid.clone()));
+        let changed = champ.apply(&root, &[change]).now_or_never().unwrap().unwrap();
+        data.tree = Some(changed.root);
+        let written = Bytes::from(data.to_bytes());
+        let updated = Cid::of_cbor(&written);
+        for (cid, block) in changed.blocks.into_iter().chain([(cid, node), (updated.clone(), written)]) {
+            state.blocks.insert((owner.clone(), cid), block);
+        }
+        let signed = pointer.next(Some(updated)).unwrap().sign(&signer.secret);
+        state.pointers.insert(signer.writer(), signed);
     }
 
     /// Replaces a user's chain of claims.
