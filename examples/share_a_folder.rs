@@ -41,25 +41,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let seen_by_alice = alice.fingerprint(bob.username()).await?.digits();
     assert_eq!(seen_by_alice, bob.fingerprint(alice.username()).await?.digits());
 
-    let folder = alice.home()?.join("recipes".parse()?);
-    let file = folder.join("bread.txt".parse()?);
-    alice.make_directories(&folder).await?;
-    alice.upload(&file, &mut Bytes::from_static(b"Flour, water, salt"), &UploadOptions::default(), &()).await?;
+    let recipes = alice.home_directory()?.make_directory("recipes".parse()?).await?;
+    let options = UploadOptions::default();
+    recipes.upload("bread.txt".parse()?, &mut Bytes::from_static(b"Flour, water, salt"), &options, &()).await?;
     let with = [Audience::User(bob.username().clone())];
-    alice.share_to_write(&folder, &with).await?;
+    recipes.share_to_write(&with).await?;
 
     // The same paths work for bob as for alice.
     for shared in bob.shared_with_me().await? {
         println!("bob sees {}", shared.path);
     }
-    println!("{}", String::from_utf8(bob.read(&file).await?)?);
-    let soup = folder.join("soup.txt".parse()?);
-    bob.upload(&soup, &mut Bytes::from_static(b"Lentils"), &UploadOptions::default(), &()).await?;
-    println!("{}", String::from_utf8(alice.read(&soup).await?)?);
+    let of_alice = bob.directory(recipes.path()).await?;
+    println!("{}", String::from_utf8(of_alice.read("bread.txt".parse()?).await?)?);
+    of_alice.upload("soup.txt".parse()?, &mut Bytes::from_static(b"Lentils"), &options, &()).await?;
+    println!("{}", String::from_utf8(recipes.read("soup.txt".parse()?).await?)?);
 
     // New keys for everything in it: what is written from now on is not for bob.
-    alice.unshare(&folder, &with, Taken::All).await?;
-    match bob.read(&file).await {
+    recipes.unshare(&with, Taken::All).await?;
+    match of_alice.read("bread.txt".parse()?).await {
         Ok(_) => Err("what was taken back can still be read".into()),
         Err(error) => {
             println!("{error}");

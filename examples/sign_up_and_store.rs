@@ -29,15 +29,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Session::log_in(HttpTransport::new(server)?, NativeRuntime, Settings::default(), &username, &password, &())
             .await?;
 
-    let folder = session.home()?.join("letters".parse()?);
-    let file = folder.join("first.txt".parse()?);
-    session.make_directories(&folder).await?;
+    let letters = session.home_directory()?.make_directory("letters".parse()?).await?;
     let mut content = Bytes::from_static(b"Dear diary");
-    session.upload(&file, &mut content, &UploadOptions::default(), &()).await?;
+    letters.upload("first.txt".parse()?, &mut content, &UploadOptions::default(), &()).await?;
 
-    for entry in session.list(&folder).await? {
+    for entry in letters.list().await? {
         println!("{} has {} bytes", entry.name.as_str(), entry.size_bytes);
     }
-    println!("{}", String::from_utf8(session.read(&file).await?)?);
+    println!("{}", String::from_utf8(letters.read("first.txt".parse()?).await?)?);
     Ok(())
 }

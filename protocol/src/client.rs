@@ -6,6 +6,7 @@
 //! session.state() → bytes → Session::resume(…)                    hand it to another process, and go on there
 //!
 //! session.stat(&path)   list(&path)   listing(&path)   names(&path)   look
+//! session.directory(&path)   home_directory() → Directory::upload(name, …)   make_directory(name)   share(&audience), …
 //! session.upload(&path, &mut source, &options, &progress)         store one file
 //! session.batch() → make_directory, put, … → finish()             store many with few round trips
 //! session.download(&path, range, &mut sink, &progress)            fetch; read, read_range for small ones
@@ -45,6 +46,7 @@
 //! | `edit`, `moving`, `layout`, `commit`, `conflict` | changes to a view, and their publication |
 //! | `upload`, `open_upload`, `batch`, `rewrite`, `seal` | writing files |
 //! | `reading`, `listing`, `download`, `file` | looking, and reading files |
+//! | `directory` | a directory that an application works in |
 //! | `desk`, `people` | the account's small files about others, and who they are |
 //! | `following`, `sharing`, `write_sharing`, `receiving`, `mirror` | friends, and what is shared with and by them |
 //! | `groups`, `blocking` | all friends or all followers as one audience; whom the account sees nothing of |
@@ -65,6 +67,7 @@ mod content;
 mod core;
 mod deletion;
 mod desk;
+mod directory;
 mod download;
 mod edit;
 mod entry;
@@ -111,6 +114,7 @@ mod write_sharing;
 pub use account::{Password, SecondFactor};
 pub use batch::{Batch, BatchCount};
 pub use content::{ContentSink, ContentSource};
+pub use directory::Directory;
 pub use edit::IfExists;
 pub use entry::{Entry, Name};
 pub use error::{ClientError, ErrorKind};

@@ -4,7 +4,7 @@ mod client_support;
 
 use bytes::Bytes;
 use client_support::*;
-use pyrgos_protocol::client::{ErrorKind, IfExists, UploadOptions};
+use pyrgos_protocol::client::{ClientError, ErrorKind, IfExists, UploadOptions};
 use pyrgos_protocol::cryptree::capability::AbsoluteCapability;
 use pyrgos_protocol::cryptree::node::CryptreeNode;
 use pyrgos_protocol::encoding::{ToCbor, Value};
@@ -81,4 +81,28 @@ fn damaged_children_hide_nothing() {
     put(&fresh, "/alice/shared/whole.txt", b"new", &replace).unwrap();
     put(&fresh, "/alice/shared/folder/more.txt", b"more", &replace).unwrap();
     assert_eq!(run(alice.read(&path("/alice/shared/whole.txt"))).unwrap(), b"new");
+}
+
+#[test]
+fn a_directory_is_worked_in() {
+    let node = TestNode::default();
+    let alice = sign_up(&node, "alice", 1);
+    let letters = run(alice.home_directory().unwrap().make_directory("letters".parse().unwrap())).unwrap();
+    let first = || "first".parse().unwrap();
+    let options = UploadOptions::default();
+    assert!(run(letters.upload(first(), &mut Bytes::from_static(b"Dear"), &options, &())).unwrap());
+    assert_eq!(run(alice.read(&path("/alice/letters/first"))).unwrap(), b"Dear");
+    let again = run(letters.make_directory("old".parse().unwrap())).unwrap();
+    assert_eq!((again.path(), &letters.path_of("old".parse().unwrap())), (&path("/alice/letters/old"), again.path()));
+    let listed = run(run(alice.directory(letters.path())).unwrap().list()).unwrap();
+    assert_eq!(listed.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["first", "old"]);
+    let refused = run(letters.directory(first()));
+    assert!(matches!(refused.map(|_| ()), Err(ClientError::NotADirectory { .. })));
+    run(letters.directory("old".parse().unwrap())).unwrap();
+
+    run(letters.remove(first(), false)).unwrap();
+    assert!(matches!(run(letters.read(first())), Err(ClientError::NotFound { .. })));
+    run(alice.rename(letters.path(), &path("/alice/moved"), IfExists::Fail)).unwrap();
+    assert!(matches!(run(letters.list()), Err(ClientError::NotFound { .. })));
+    assert_eq!(run(alice.list(&path("/alice/moved"))).unwrap().len(), 1);
 }

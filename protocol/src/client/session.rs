@@ -10,6 +10,7 @@ use super::commit::with_transaction;
 use super::content::{ContentSink, ContentSource};
 use super::core::{Core, Tree, on_current_state};
 use super::desk::Desk;
+use super::directory::Directory;
 use super::download::{FileSource, OpenFile};
 use super::edit::{IfExists, Place};
 use super::entry::{Entry, Name};
@@ -147,6 +148,25 @@ impl<T: Transport, R: Runtime> Session<T, R> {
     pub async fn listing(&self, path: &RemotePath) -> Result<Listing, ClientError> {
         self.look_around(path).await?;
         self.core.listing(path).await
+    }
+
+    /// A directory to work in.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::NotADirectory`].
+    pub async fn directory(&self, path: &RemotePath) -> Result<Directory<'_, T, R>, ClientError> {
+        match self.stat(path).await?.is_directory {
+            true => Ok(Directory::new(self, path.clone())),
+            false => Err(ClientError::NotADirectory { path: path.clone() }),
+        }
+    }
+
+    /// The home directory to work in.
+    ///
+    /// # Errors
+    /// As [`home`](Self::home).
+    pub fn home_directory(&self) -> Result<Directory<'_, T, R>, ClientError> {
+        self.home().map(|path| Directory::new(self, path))
     }
 
     /// The names of a directory's children, sorted, with what their entries hint: one look-up for the directory, none
