@@ -3,6 +3,8 @@
 ## make lint   formatting, clippy, documentation links, licences and sources of dependencies
 ## make wasm   check that crypto and protocol build for a browser (wasm32)
 ## make fuzz   give every decoder hostile bytes for FUZZ_SECONDS each
+## make testnet  start six nodes on this machine with docker-compose: see testnet/README.md
+## make scenarios  as root: break such a network in many ways, and see what holds
 ## make bench  measure kernels, the store, whole runs of the binary, and sharing, each with a bound
 ##
 ## Settings: PROFILE=dev (make run: builds faster, runs slower), ARGS='--listen 127.0.0.1:9000' (make run: passed to
@@ -17,7 +19,7 @@ BIN := $(CURDIR)/target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 TOOLS := target/tools
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
-.PHONY: help build-needs run test lint wasm fuzz bench
+.PHONY: help build-needs network-needs run test lint wasm fuzz testnet scenarios bench
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -25,6 +27,10 @@ help:
 # RocksDB's bindings are made from its headers with libclang.
 build-needs:
 	@.ci/install libclang-dev
+
+# Hosts for nodes: containers, or network namespaces with cables that can be slow.
+network-needs:
+	@.ci/install iproute2 iptables docker.io docker-compose curl python3
 
 run: build-needs
 	cargo build --locked --profile $(PROFILE) -p pyrgos
@@ -65,6 +71,15 @@ fuzz/corpus/seeds: fuzz/seeds $(wildcard testdata/*)
 	@command -v python3 >/dev/null || .ci/install python3
 	fuzz/seeds $@
 	@touch $@
+
+# As root: containers where a Docker engine runs or can be started, else network namespaces.
+scenarios: build-needs network-needs
+	cargo build --locked -p pyrgos
+	cargo test --locked -p pyrgos-testnet --test scenarios
+
+testnet: build-needs network-needs
+	cargo build --locked --profile $(PROFILE) -p pyrgos
+	testnet/up $(BIN)/pyrgos
 
 bench: build-needs
 	cargo bench --locked --workspace --benches
