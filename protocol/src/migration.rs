@@ -27,7 +27,30 @@ pub struct UserSnapshot {
     /// None for old accounts, which log in without it.
     pub login: Option<LoginData>,
     /// How often links were opened.
-    pub link_counts: LinkCounts,
+    pub link_counts: Vec<LinkOpenings>,
+}
+
+/// How often one link was opened. Existing nodes keep labels as signed numbers and check none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkOpenings {
+    /// The link's label.
+    pub label: i64,
+    /// How often.
+    pub count: i64,
+    /// When last, in seconds since 1970 UTC.
+    pub last_secs: i64,
+}
+
+impl LinkOpenings {
+    /// What a node counted.
+    pub fn all_of(counts: &LinkCounts) -> Vec<Self> {
+        let openings = counts.0.iter().map(|counted| LinkOpenings {
+            label: counted.label.number().into(),
+            count: counted.count,
+            last_secs: counted.last_secs,
+        });
+        openings.collect()
+    }
 }
 
 /// The name and numbers only: tokens open blocks.
@@ -54,7 +77,8 @@ impl ToCbor for UserSnapshot {
         if let Some(login) = &self.login {
             map.insert("l", login.to_cbor());
         }
-        map.insert("lc", self.link_counts.to_cbor());
+        let counts = self.link_counts.iter().flat_map(|of| [of.label, of.count, of.last_secs].map(Value::Int));
+        map.insert("lc", Value::map([("d", Value::List(counts.collect()))]));
         Value::Map(map)
     }
 }
@@ -70,6 +94,14 @@ impl FromCbor for UserSnapshot {
         let pointers = pointers.chunks_exact(2).map(|pair| {
             Ok(SignedPointerUpdate { writer: Writer::from_cbor(&pair[0])?, signed: pair[1].as_bytes()?.clone() })
         });
+        let counts = fields.required("lc")?.fields("LinkCounts")?.required("d")?.as_list()?;
+        if counts.len() % 3 != 0 {
+            return Err(DecodeError::invalid(WHAT, "a label without its count"));
+        }
+        let counts = counts.chunks_exact(3).map(|three| {
+            let [label, count, last_secs] = [three[0].as_int()?, three[1].as_int()?, three[2].as_int()?];
+            Ok(LinkOpenings { label, count, last_secs })
+        });
         Ok(UserSnapshot {
             username: fields.get("n")?,
             owner: fields.get("o")?,
@@ -77,7 +109,7 @@ impl FromCbor for UserSnapshot {
             follow_requests: fields.required("f")?.as_list_of()?,
             bats: fields.required("b")?.as_list_of()?,
             login: fields.get_optional("l")?,
-            link_counts: fields.get("lc")?,
+            link_counts: counts.collect::<Result<_, DecodeError>>()?,
         })
     }
 }

@@ -9,7 +9,7 @@ use pyrgos_protocol::encoding::FromCbor;
 use pyrgos_protocol::keys::{Owner, ProofOfWork, Writer};
 use pyrgos_protocol::login::LoginData;
 use pyrgos_protocol::merkle::pointer::SignedPointerUpdate;
-use pyrgos_protocol::migration::UserSnapshot;
+use pyrgos_protocol::migration::{LinkOpenings, UserSnapshot};
 use pyrgos_protocol::names::{Chain, Username};
 use pyrgos_protocol::social::BlindFollowRequest;
 use pyrgos_store::{Batch, RecordKey, Records};
@@ -94,7 +94,7 @@ impl Service {
             follow_requests: self.waiting_requests(owner)?.into_iter().map(request).collect::<Result<_, _>>()?,
             bats: self.bats(username.as_str())?,
             login,
-            link_counts: self.counts_after(owner, counts_after_secs)?,
+            link_counts: LinkOpenings::all_of(&self.counts_after(owner, counts_after_secs)?),
         })
     }
 
