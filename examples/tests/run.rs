@@ -39,6 +39,15 @@ fn open_a_secret_link() {
 }
 
 #[test]
+fn local_network() {
+    let text = output_of(env!("CARGO_BIN_EXE_local_network"));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 8, "{text}");
+    assert_eq!(lines[0], "alice signed up at the node that follows", "{text}");
+    assert_eq!(lines[6..], ["bob signed up with one witness gone", "alice is taken"], "{text}");
+}
+
+#[test]
 fn sign_up_and_store() {
     let folder = std::env::temp_dir().join(format!("pyrgos-example-{}", std::process::id()));
     let settings = Settings {
