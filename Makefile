@@ -5,7 +5,7 @@
 ## make fuzz   give every decoder hostile bytes for FUZZ_SECONDS each
 ## make testnet  start six nodes on this machine with docker-compose: see testnet/README.md
 ## make scenarios  as root: break such a network in many ways, and see what holds
-## make bench  measure kernels, the store, whole runs of the binary, and sharing, each with a bound
+## make bench  measure kernels, the store, whole runs of the binary, sharing, and the network, each with a bound
 ##
 ## Settings: PROFILE=dev (make run: builds faster, runs slower), ARGS='--listen 127.0.0.1:9000' (make run: passed to
 ## the node), FUZZ_SECONDS=60, FUZZ_TARGETS='cbor cid'.
