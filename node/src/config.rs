@@ -331,6 +331,7 @@ impl Settings {
             allowed,
             blocked,
             looks_around: !self.no_mdns.unwrap_or(false),
+            book: Some(data_dir.join("peers")),
         });
         Ok(Config {
             data_dir,

@@ -5,6 +5,7 @@
 
 pub mod address;
 mod behaviour;
+mod book;
 pub mod host;
 mod limits;
 pub mod network;

@@ -116,6 +116,33 @@ async fn a_third_node_is_found_through_others_and_answers_as_it_does_directly() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_finds_its_network_without_a_bootstrap_list() {
+    let first = Node::start(TCP, &[]).await;
+    let second = Node::start(QUIC, &first.at()).await;
+    let third = Node::start(TCP, &second.at()).await;
+    second.meets(first.id()).await;
+    third.meets(second.id()).await;
+    // From the second, which the third asks for it.
+    eventually("an answer of the first node", async || {
+        third.host().request(first.id(), &GetServerId.request()).await.is_ok()
+    })
+    .await;
+    let Node { daemon, _folder: folder } = third;
+    daemon.stop().await;
+    let kept = std::fs::read_to_string(folder.path().join("peers")).unwrap();
+    assert!(first.at().iter().all(|address| kept.contains(&address.to_string())), "{kept}");
+
+    // The only node that it was told of is gone.
+    second.daemon.stop().await;
+    let daemon = Daemon::start(&config(folder.path(), TCP, &[])).await.unwrap();
+    let third = Node { daemon, _folder: folder };
+    third.meets(first.id()).await;
+    for node in [first, third] {
+        node.daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_call_between_nodes_is_refused() {
     let first = Node::start(TCP, &[]).await;
     let second = Node::start(TCP, &first.at()).await;

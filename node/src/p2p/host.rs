@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
@@ -46,6 +47,8 @@ pub struct Options {
     pub blocked: Vec<Cid>,
     /// Look for nodes of the local network, and be found by them.
     pub looks_around: bool,
+    /// File that remembers where other nodes were, for the next start; none to forget.
+    pub book: Option<PathBuf>,
 }
 
 impl Options {
@@ -130,7 +133,7 @@ impl Host {
         options.announce.iter().for_each(|address| swarm.add_external_address(address.0.clone()));
         let (commands, orders) = mpsc::channel(WAITING_COMMANDS);
         let (subscriptions, topics) = mpsc::unbounded_channel();
-        let mut task = Task::new(swarm, commands.downgrade(), orders, topics, others);
+        let mut task = Task::new(swarm, commands.downgrade(), orders, topics, others, options.book.clone());
         let listening = task.listen(&options.listen).await?;
         let id = crate::identity::server_id(&key.public());
         let host = Host { id, listening, commands, subscriptions, accepting };

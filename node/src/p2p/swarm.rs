@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Address;
 use super::address::{believable, is_dialable, is_relayed};
 use super::behaviour::{Behaviour, BehaviourEvent};
+use super::book;
 use super::host::{ConnectedPeer, StartError};
 use super::limits::Allowance;
 use super::streams::Opened;
@@ -31,6 +33,13 @@ const MAX_WAITING: usize = 64;
 
 /// How often nodes of the bootstrap list are dialled that are not connected.
 const BOOTSTRAP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often it is written down where the connected nodes are, and of each how many addresses.
+const BOOK_INTERVAL: Duration = Duration::from_secs(60);
+const MAX_KEPT_OF_PEER: usize = 4;
+
+/// Nodes of the last time that are dialled at the start.
+const MAX_REMEMBERED: usize = 32;
 
 /// Relays that a node asks which cannot be reached (`spec/06` §5.4).
 const MAX_RELAYS: usize = 2;
@@ -106,6 +115,8 @@ pub struct Task {
     subscriptions: mpsc::UnboundedReceiver<Subscription>,
     bootstrap: Vec<Address>,
     book: PeerAddresses,
+    /// Where the book is kept, and what is written there.
+    kept: Option<(PathBuf, Vec<Address>)>,
     sought: HashMap<PeerId, Sought>,
     connected: HashMap<PeerId, Connected>,
     topics: HashMap<TopicHash, Vec<mpsc::Sender<Vec<u8>>>>,
@@ -122,10 +133,16 @@ impl Task {
         commands: mpsc::Receiver<Command>,
         subscriptions: mpsc::UnboundedReceiver<Subscription>,
         bootstrap: Vec<Address>,
+        kept: Option<PathBuf>,
     ) -> Self {
         let mut book = PeerAddresses::new(MAX_KNOWN);
         // Those with host names are looked up once the task runs.
-        for address in bootstrap.iter().filter(|address| is_dialable(&address.0)) {
+        let kept = kept.map(|path| {
+            let remembered = book::read(&path);
+            (path, remembered)
+        });
+        let remembered = kept.iter().flat_map(|(_, addresses)| addresses);
+        for address in bootstrap.iter().chain(remembered).filter(|address| is_dialable(&address.0)) {
             if let Some(peer) = address.peer() {
                 book.add(peer, address.0.clone());
             }
@@ -137,6 +154,7 @@ impl Task {
             subscriptions,
             bootstrap,
             book,
+            kept,
             sought: HashMap::new(),
             connected: HashMap::new(),
             topics: HashMap::new(),
@@ -172,6 +190,9 @@ impl Task {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut bootstrap = tokio::time::interval(BOOTSTRAP_INTERVAL);
         bootstrap.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut keep = tokio::time::interval_at(tokio::time::Instant::now() + BOOK_INTERVAL, BOOK_INTERVAL);
+        keep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.dial_remembered();
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_event(event),
@@ -181,8 +202,50 @@ impl Task {
                 },
                 Some(subscription) = self.subscriptions.recv() => self.subscribe(subscription),
                 _ = bootstrap.tick() => self.look_after(),
+                _ = keep.tick() => self.keep_book(),
                 () = crate::http::server::stopped(&mut stop) => break,
             }
+        }
+        self.keep_book();
+    }
+
+    /// Connects with those that were there when this node last ran.
+    fn dial_remembered(&mut self) {
+        let Some((_, remembered)) = &self.kept else { return };
+        let own = *self.swarm.local_peer_id();
+        let mut peers: Vec<PeerId> = remembered.iter().filter_map(Address::peer).filter(|peer| *peer != own).collect();
+        peers.dedup();
+        for peer in peers.into_iter().take(MAX_REMEMBERED) {
+            let known: Vec<Multiaddr> = self.book.get(&peer).collect();
+            known.iter().for_each(|address| {
+                self.swarm.behaviour_mut().kademlia.add_address(&peer, address.clone());
+            });
+            if let Err(error) = self.swarm.dial(DialOpts::peer_id(peer).addresses(known).build()) {
+                tracing::debug!(%peer, %error, "a node of the last time was not dialled");
+            }
+        }
+    }
+
+    /// Writes down where the connected nodes are, if that has changed. Alone, a node keeps what it knew.
+    fn keep_book(&mut self) {
+        let mut peers: Vec<PeerId> = self.connected.keys().copied().collect();
+        peers.sort();
+        let mut addresses = Vec::new();
+        for peer in peers {
+            let direct = self.book.get(&peer).filter(|address| !is_relayed(address)).take(MAX_KEPT_OF_PEER);
+            let mut direct: Vec<Multiaddr> = direct.filter_map(|address| address.with_p2p(peer).ok()).collect();
+            direct.sort();
+            addresses.extend(direct.into_iter().map(Address));
+        }
+        addresses.truncate(book::MAX_KEPT);
+        let Some((path, kept)) = &mut self.kept else { return };
+        if addresses.is_empty() || *kept == addresses {
+            return;
+        }
+        // A few kilobytes once in a while, and nothing waits for them but this task.
+        match book::write(path, &addresses) {
+            Ok(()) => *kept = addresses,
+            Err(error) => tracing::warn!(%error, "cannot write {}", path.display()),
         }
     }
 
