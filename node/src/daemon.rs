@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::control;
+use crate::homes::Homes;
 use crate::http::{self, Hosts, Options};
 use crate::identity::{self, IdentityError};
 use crate::names::driver::{Driver, NamesError};
@@ -166,7 +167,9 @@ impl Daemon {
             (driver, deciding) = (Some(started), tasks);
         }
         let service = service_with_names(store, config, ids, names, clock, entropy);
-        let mut daemon = Daemon::serve_until(config, Arc::new(service), stop).await?;
+        let service = Arc::new(service);
+        let homes = peers.as_ref().map(|(host, _)| Arc::new(Homes::new(service.clone(), Arc::new(host.clone()))));
+        let mut daemon = Daemon::serve_until(config, service, homes, stop).await?;
         daemon.tasks.extend(deciding);
         if let Some((host, swarm)) = peers {
             let hosts = Hosts::new(daemon.address, &config.public_hosts, daemon.service.ids());
@@ -202,17 +205,18 @@ impl Daemon {
     /// # Errors
     /// [`StartError::Listen`].
     pub async fn serve(config: &Config, service: Arc<Service>) -> Result<Daemon, StartError> {
-        Daemon::serve_until(config, service, watch::channel(false).0).await
+        Daemon::serve_until(config, service, None, watch::channel(false).0).await
     }
 
     async fn serve_until(
         config: &Config,
         service: Arc<Service>,
+        homes: Option<Arc<Homes>>,
         stop: watch::Sender<bool>,
     ) -> Result<Daemon, StartError> {
         let (listener, address) = bind(config.listen).await?;
         let hosts = Hosts::new(address, &config.public_hosts, service.ids());
-        let router = http::router(service.clone(), Options::new(hosts, config.public));
+        let router = http::router(service.clone(), Options::new(hosts, config.public), homes);
         let mut tasks = vec![tokio::spawn(http::server::serve(listener, router, stop.subscribe()))];
         let mut gateway = None;
         if let Some(listen) = config.gateway_listen {

@@ -34,6 +34,7 @@ use http_body_util::BodyExt;
 use pyrgos_protocol::api::{self, ApiError, Call, trailer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::homes::Homes;
 use crate::service::{Failure, Service, Source};
 pub use guard::Hosts;
 
@@ -81,18 +82,20 @@ struct Shared {
     options: Arc<Options>,
     in_flight: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
+    /// None for a node alone, and for calls of other nodes.
+    homes: Option<Arc<Homes>>,
 }
 
-/// The whole interface over a service.
-pub fn router(service: Arc<Service>, options: Options) -> Router {
+/// The whole interface over a service. With `homes`, calls about accounts of other nodes go there.
+pub fn router(service: Arc<Service>, options: Options, homes: Option<Arc<Homes>>) -> Router {
     let routes = calls_of_peers(&options).merge(admin::routes()).merge(pages::routes());
-    finish(routes, service, options)
+    finish(routes, service, options, homes)
 }
 
 /// The door for other nodes: what they may call on behalf of their users (`spec/06` §4.3, §4.6). It has limits of its own,
 /// so that they do not keep this node's clients waiting. Never more than a client of this node may call.
 pub fn peer_router(service: Arc<Service>, options: Options) -> Router {
-    finish(calls_of_peers(&options), service, options)
+    finish(calls_of_peers(&options), service, options, None)
 }
 
 /// Each of these calls is protected by itself: signatures on what is written and on private reads, access tokens on blocks.
@@ -111,10 +114,10 @@ fn calls_of_peers(options: &Options) -> Router<Shared> {
     groups.into_iter().fold(Router::new(), Router::merge)
 }
 
-fn finish(routes: Router<Shared>, service: Arc<Service>, options: Options) -> Router {
+fn finish(routes: Router<Shared>, service: Arc<Service>, options: Options, homes: Option<Arc<Homes>>) -> Router {
     let in_flight = Arc::new(Semaphore::new(options.max_in_flight));
     let bodies = Arc::new(Semaphore::new(MAX_BODIES / BODY_UNIT));
-    let shared = Shared { service, options: Arc::new(options), in_flight, bodies };
+    let shared = Shared { service, options: Arc::new(options), in_flight, bodies, homes };
     routes.fallback(unknown).layer(from_fn_with_state(shared.clone(), guard::guard)).with_state(shared)
 }
 
@@ -150,6 +153,12 @@ where
         let outcome = async {
             let source = request.extensions().get::<Source>().cloned().unwrap_or(Source::Inside);
             let (parts, body, room) = read(&shared, request, C::MAX_BODY).await?;
+            if let Some(homes) = shared.homes.as_ref().filter(|_| Homes::concerns(C::PATH)) {
+                let request = api::Request::parse(parts.uri.path(), parts.uri.query(), body.clone())?;
+                if let Some(answer) = homes.forward(Arc::new(request)).await? {
+                    return Ok(relayed(answer));
+                }
+            }
             // Only now: who sends slowly must not keep others from being served.
             let permit = shared.in_flight.clone().try_acquire_owned().map_err(|_| Failure::busy())?;
             let service = shared.service.clone();
@@ -233,6 +242,14 @@ async fn collect(
 /// A success: the body and nothing else, not even its type (`spec/04` §2.5).
 fn plain(body: Bytes) -> Response {
     Response::new(Body::from(body))
+}
+
+/// What another node answered.
+fn relayed(answer: api::Response) -> Response {
+    match answer.status {
+        200 => plain(answer.body),
+        status => refusal(ApiError::from_response(status, answer.trailer)),
+    }
 }
 
 /// A failure: no body, the message form-encoded in `Trailer`.

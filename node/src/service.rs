@@ -35,9 +35,9 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyrgos_protocol::encoding::Cid;
-use pyrgos_protocol::keys::{Owner, PublicSigningKey, SignedError};
+use pyrgos_protocol::keys::{Owner, PublicSigningKey, SignedError, Writer};
 use pyrgos_protocol::names::Username;
-use pyrgos_store::{Batch, Blocks, Outcome, Records};
+use pyrgos_store::{Batch, Blocks, Outcome, RecordKey, Records};
 
 use crate::config::SignupPolicy;
 use attempts::{Attempts, Known};
@@ -192,6 +192,27 @@ impl Service {
         let owner = chain.owner().cloned().ok_or_else(unknown)?;
         let key = self.key_of(&owner, (&owner).into())?.ok_or_else(unknown)?;
         Ok((username, owner, key))
+    }
+
+    /// The home of an account, unless that is this node or nobody owns the name.
+    pub fn home_elsewhere(&self, username: &Username) -> Result<Option<Cid>, Failure> {
+        let chain = self.parts.names.chain(username)?;
+        Ok(chain.home().filter(|home| !self.policy.ids.contains(home)).cloned())
+    }
+
+    /// The name of an identity.
+    pub fn name_of(&self, owner: &Owner) -> Result<Option<Username>, Failure> {
+        self.parts.names.username(owner)
+    }
+
+    /// The identity behind a name.
+    pub fn owner_of(&self, username: &Username) -> Result<Option<Owner>, Failure> {
+        Ok(self.parts.names.chain(username)?.owner().cloned())
+    }
+
+    /// Whether anything of an owner is kept here.
+    pub fn has_copy(&self, owner: &Owner) -> Result<bool, Failure> {
+        Ok(self.parts.records.read(&RecordKey::pointer(owner, &Writer::from(owner)))?.is_some())
     }
 
     /// Whether an account's home is this node.

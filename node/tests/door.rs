@@ -31,7 +31,7 @@ impl Door {
         change(&mut options);
         let (stop, stopped) = watch::channel(false);
         let service = Arc::clone(node.service());
-        runtime.spawn(http::server::serve(listener, http::router(service, options), stopped));
+        runtime.spawn(http::server::serve(listener, http::router(service, options, None), stopped));
         Door { address, stop, runtime, _node: node }
     }
 

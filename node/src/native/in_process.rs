@@ -28,7 +28,7 @@ impl InProcess {
     pub fn new(service: Arc<Service>) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let hosts = Hosts::new(address, &[], service.ids());
-        InProcess { router: router(service, Options::new(hosts, false)) }
+        InProcess { router: router(service, Options::new(hosts, false), None) }
     }
 }
 

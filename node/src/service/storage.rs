@@ -147,12 +147,7 @@ impl Service {
         bat: Option<&BatWithId>,
     ) -> Result<Option<Bytes>, Failure> {
         let Some(block) = view.get(cid)? else { return Ok(None) };
-        if cid.identity_content().is_none() {
-            // What cannot be read as guarded or open is given to nobody.
-            let bats = prefix::block_bats(cid.codec(), &block).map_err(|_| ApiError::Unauthorised)?;
-            let check = ReadCheck { cid, bats: &bats, instance: None };
-            check.by_bat(bat).map_err(|_| ApiError::Unauthorised)?;
-        }
+        may_read(cid, &block, bat)?;
         Ok(Some(block))
     }
 
@@ -205,6 +200,20 @@ impl Service {
         }
         Ok(answer.blocks)
     }
+}
+
+/// Whether a token opens a block, wherever its bytes are kept.
+///
+/// # Errors
+/// [`ApiError::Unauthorised`].
+pub fn may_read(cid: &Cid, block: &Bytes, bat: Option<&BatWithId>) -> Result<(), Failure> {
+    if cid.identity_content().is_none() {
+        // What cannot be read as guarded or open is given to nobody.
+        let bats = prefix::block_bats(cid.codec(), block).map_err(|_| ApiError::Unauthorised)?;
+        let check = ReadCheck { cid, bats: &bats, instance: None };
+        check.by_bat(bat).map_err(|_| ApiError::Unauthorised)?;
+    }
+    Ok(())
 }
 
 /// What a look-up answers, each block once.
