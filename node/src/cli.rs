@@ -10,8 +10,10 @@ pub mod change;
 pub mod deletion;
 pub mod failure;
 pub mod groups;
+mod home_node;
 mod link;
 pub mod messages;
+mod mirror;
 mod names;
 mod node;
 mod operator;
@@ -62,6 +64,13 @@ enum Command {
     /// Show the names of the network, and how far its decisions are
     #[command(subcommand)]
     Names(names::NamesCommand),
+    /// Keep copies of accounts that live on other nodes, and let others keep one of yours
+    #[command(subcommand)]
+    Mirror(mirror::MirrorCommand),
+    /// Make the node that you are logged in at, which mirrors your account, its home; the present home may be gone
+    ///
+    /// What only the present home has is not there. If it comes back, it steps aside.
+    Promote,
     /// Make tokens that let people sign up on a node of this machine
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -169,6 +178,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(args) => node::run(*args, global.output()),
         Command::Peers(args) => peers::run(args, global.output()),
         Command::Names(command) => names::run(command, global.output()),
+        Command::Mirror(command) if !matches!(command, mirror::MirrorCommand::Create) => {
+            mirror::run(command, global.output())
+        }
         Command::Token(command) => token::run(command, global.json),
         Command::Operator(command) => operator::run(command, global.output()),
         command => {
@@ -192,6 +204,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Cp(args) => change::copy(&global, args).await,
                     Command::Space => account::space(&global).await,
                     Command::Du(args) => usage::usage(&global, args).await,
+                    Command::Mirror(_) => mirror::create(&global).await,
+                    Command::Promote => home_node::promote(&global).await,
                     Command::MirrorToken => usage::mirror_token(&global).await,
                     Command::DeleteAccount(args) => deletion::delete_account(&global, args).await,
                     Command::Block(args) => blocking::block(&global, args).await,

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use pyrgos_protocol::api::core::{GetChain, GetUsernames};
+use pyrgos_protocol::encoding::Cid;
 use pyrgos_protocol::names::{Chain, Username};
 use pyrgos_protocol::social::ServerMessage;
 use pyrgos_protocol::social::message::MessageKind;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::daemon::collector;
+use crate::mirror::{MirrorStatus, Mirrors};
 use crate::names::driver::{Driver, NamesStatus};
 use crate::p2p::{ConnectedPeer, Host};
 use crate::service::Service;
@@ -61,6 +63,22 @@ pub enum Order {
         /// The name.
         name: String,
     },
+    /// Begin to mirror an account, or change how.
+    AddMirror {
+        /// Its mirror token, a secret.
+        token: String,
+        /// How much space the copy may take, in bytes.
+        limit_bytes: u64,
+        /// The node to copy from, if not the home.
+        from: Option<String>,
+    },
+    /// End mirroring an account, and delete its copy.
+    RemoveMirror {
+        /// Its name.
+        name: String,
+    },
+    /// How the copies stand.
+    Mirrors,
     /// The users who have messages.
     Conversations,
     /// The newest messages of one user.
@@ -158,6 +176,8 @@ pub enum Reply {
     NamesStatus(NamesStatus),
     /// One name.
     Name(NameRecord),
+    /// Copies of accounts.
+    Mirrors(Vec<MirrorStatus>),
     /// Usernames.
     Users(Vec<String>),
     /// Messages, oldest first.
@@ -198,6 +218,8 @@ pub struct Node {
     pub host: Option<Host>,
     /// Its part in the decisions about names, if others decide with it.
     pub names: Option<Driver>,
+    /// The accounts that it mirrors, if it has to do with others.
+    pub mirrors: Option<Arc<Mirrors>>,
     /// A collection that runs ends early when this is set.
     pub ending: Arc<AtomicBool>,
 }
@@ -244,6 +266,10 @@ async fn answer(stream: UnixStream, node: Node) -> io::Result<()> {
         Ok(Order::NamesStatus) if node.names.is_some() => {
             node.names.map_or(Reply::Done, |driver| Reply::NamesStatus(driver.status()))
         }
+        Ok(order @ (Order::AddMirror { .. } | Order::RemoveMirror { .. } | Order::Mirrors)) => {
+            let work = tokio::task::spawn_blocking(move || mirror(node.mirrors.as_ref(), order));
+            work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
+        }
         Ok(order) => {
             let work = tokio::task::spawn_blocking(move || carry_out(&node.service, order, &node.ending));
             work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
@@ -262,6 +288,9 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
         Order::Collect => collector::collect(service, ending).map(Reply::Collected),
         // A node that does not run is connected with nobody.
         Order::Peers => Ok(Reply::Peers(Vec::new())),
+        Order::AddMirror { .. } | Order::RemoveMirror { .. } | Order::Mirrors => {
+            return Reply::Failed("it is not running".to_owned());
+        }
         Order::NamesStatus => return Reply::Failed("it is not running, or decides about names alone".to_owned()),
         Order::Names { prefix } => service
             .usernames(GetUsernames { prefix })
@@ -277,6 +306,28 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
         }
     };
     reply.unwrap_or_else(|failure| Reply::Failed(failure.into_api().message()))
+}
+
+/// Orders about copies of accounts.
+fn mirror(mirrors: Option<&Arc<Mirrors>>, order: Order) -> Reply {
+    let Some(mirrors) = mirrors else { return Reply::Failed("it has nothing to do with other nodes".to_owned()) };
+    let done = match order {
+        Order::AddMirror { token, limit_bytes, from } => {
+            let token = zeroize::Zeroizing::new(token);
+            let Ok(token) = token.parse() else { return Reply::Failed("this is no mirror token".to_owned()) };
+            let from = from.map(|node| Cid::from_server_id(&node));
+            let Ok(from) = from.transpose() else {
+                return Reply::Failed("the node to copy from has no valid identifier".to_owned());
+            };
+            mirrors.add(token, limit_bytes, from.as_ref()).map(|()| Reply::Done)
+        }
+        Order::RemoveMirror { name } => match Username::existing(&name) {
+            Ok(username) => mirrors.remove(&username).map(|()| Reply::Done),
+            Err(_) => return Reply::Failed("this can be nobody's name".to_owned()),
+        },
+        _ => mirrors.status().map(Reply::Mirrors).map_err(Into::into),
+    };
+    done.unwrap_or_else(|error| Reply::Failed(error.to_string()))
 }
 
 fn show_name(service: &Service, name: &str) -> Reply {

@@ -22,6 +22,8 @@ use crate::control;
 use crate::homes::Homes;
 use crate::http::{self, Hosts, Options};
 use crate::identity::{self, IdentityError};
+use crate::mirror::follow::MirrorsError;
+use crate::mirror::{Mirrors, notices};
 use crate::names::driver::{Driver, NamesError};
 use crate::names::registry::NetworkNames;
 use crate::p2p::{self, Host, proxy};
@@ -58,6 +60,9 @@ pub enum StartError {
     /// The peer host.
     #[error(transparent)]
     Peers(#[from] p2p::host::StartError),
+    /// The accounts that the node mirrors.
+    #[error(transparent)]
+    Mirrors(#[from] MirrorsError),
     /// The names of the network.
     #[error("cannot take part in the network's names: {0}")]
     Names(#[from] NamesError),
@@ -166,7 +171,7 @@ impl Daemon {
             names = Arc::new(NetworkNames::new(started.clone(), local, store.clone(), entropy.clone()));
             (driver, deciding) = (Some(started), tasks);
         }
-        let service = service_with_names(store, config, ids, names, clock, entropy);
+        let service = service_with_names(store, config, ids, names, clock.clone(), entropy.clone());
         let service = Arc::new(service);
         let homes = peers.as_ref().map(|(host, _)| Arc::new(Homes::new(service.clone(), Arc::new(host.clone()))));
         let mut daemon = Daemon::serve_until(config, service, homes, stop).await?;
@@ -178,12 +183,23 @@ impl Daemon {
             daemon.tasks.extend([tokio::spawn(swarm.run(daemon.stop.subscribe())), tokio::spawn(calls)]);
             daemon.host = Some(host);
         }
+        let mut mirrors = None;
+        if let Some(host) = &daemon.host {
+            let (service, stop) = (daemon.service.clone(), daemon.stop.subscribe());
+            let started =
+                Mirrors::start(config.data_dir.join("mirrors"), service.clone(), host.clone(), clock.clone())?;
+            let gossip = Arc::new(host.clone());
+            let notices = notices::publish(service, gossip, clock.clone(), entropy.clone(), stop.clone());
+            daemon.tasks.extend([tokio::spawn(notices), tokio::spawn(started.clone().run_until(stop))]);
+            mirrors = Some(started);
+        }
         match control::bind(&config.data_dir) {
             Ok(listener) => {
                 let node = control::Node {
                     service: daemon.service.clone(),
                     host: daemon.host.clone(),
                     names: driver,
+                    mirrors,
                     ending: daemon.ending.clone(),
                 };
                 let orders = control::serve(listener, node, daemon.stop.subscribe());

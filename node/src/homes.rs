@@ -47,7 +47,7 @@ const AWAY: Duration = Duration::from_secs(5);
 const MAX_AWAY: usize = 1024;
 
 /// Calls that change nothing, which a copy can answer.
-const READS: [&str; 7] = [
+const READS: [&str; 8] = [
     GetBlock::PATH,
     GetBlockSize::PATH,
     LookUpChunk::PATH,
@@ -55,17 +55,17 @@ const READS: [&str; 7] = [
     GetPointer::PATH,
     OpenSecretLink::PATH,
     GetLogin::PATH,
+    GetUserBats::PATH,
 ];
 
 /// Calls that only the home answers.
-const HOME_ONLY: [&str; 24] = [
+const HOME_ONLY: [&str; 23] = [
     StartTransaction::PATH,
     CloseTransaction::PATH,
     PutBlocks::PATH,
     SetPointer::PATH,
     SetPointers::PATH,
     GetLinkCounts::PATH,
-    GetUserBats::PATH,
     AddBat::PATH,
     SendFollowRequest::PATH,
     GetFollowRequests::PATH,

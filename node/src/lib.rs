@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod homes;
 pub mod http;
 pub mod identity;
+pub mod mirror;
 pub mod names;
 pub mod native;
 pub mod p2p;

@@ -17,6 +17,7 @@ pub mod links;
 pub mod login;
 pub mod messages;
 pub mod migration;
+pub mod mirrors;
 pub mod names;
 mod ownership;
 pub mod pointers;
@@ -32,7 +33,7 @@ mod view;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyrgos_protocol::encoding::Cid;
 use pyrgos_protocol::keys::{Owner, PublicSigningKey, SignedError, Writer};
@@ -90,6 +91,9 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
 }
 
+/// Hears of each account whose pointers moved, after that is stored. Called under the owner's lock, so it must not wait.
+pub type Observer = Box<dyn Fn(&Owner) + Send + Sync>;
+
 /// Locks for owners; two owners share one only by accident.
 const STRIPES: usize = 256;
 
@@ -116,6 +120,8 @@ pub struct Service {
     failed_codes: Attempts<Username>,
     /// Follow requests by source, whatever becomes of them.
     follow_requests: Attempts<Source>,
+    /// Who wants to know which accounts change.
+    observer: OnceLock<Observer>,
     /// Time of the newest accepted call of an administrator; older ones are replays.
     last_admin_millis: AtomicI64,
 }
@@ -141,8 +147,15 @@ impl Service {
             failed_codes: Attempts::new(10, 60_000),
             // More than anybody has friends to ask in one sitting; a proxy's clients share it.
             follow_requests: Attempts::new(200, 10_000),
+            observer: OnceLock::new(),
             last_admin_millis: AtomicI64::new(i64::MIN),
         }
+    }
+
+    /// Lets somebody hear of commits. The first one stays.
+    pub fn observe_commits(&self, observer: Observer) {
+        // A second one is dropped: there is one mirror room in a node.
+        let _ = self.observer.set(observer);
     }
 
     /// What the operator decided.

@@ -171,10 +171,12 @@ async fn pyrgos(folder: &Path, server: &str, user: &str, command: &str) -> Outpu
     })
 }
 
+type Lie = fn(Response) -> Response;
+
 /// A home that changes what it answers.
 struct Liar {
     honest: Arc<dyn Peers>,
-    lie: Mutex<Option<fn(Response) -> Response>>,
+    lie: Mutex<Option<Lie>>,
     asked: AtomicUsize,
     fetched: Mutex<Vec<GetBlock>>,
 }

@@ -27,6 +27,7 @@ pub mod frame;
 pub mod links;
 pub mod login;
 pub mod message;
+pub mod mirror;
 pub mod mutable;
 pub mod query;
 pub mod social;

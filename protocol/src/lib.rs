@@ -16,5 +16,6 @@ pub mod links;
 pub mod login;
 pub mod merkle;
 pub mod migration;
+pub mod mirroring;
 pub mod names;
 pub mod social;

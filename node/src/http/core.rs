@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use pyrgos_protocol::api::Call;
 use pyrgos_protocol::api::core::{GetChain, GetPublicKey, GetUsername, GetUsernames, MigrateUser, SignUp, UpdateChain};
+use pyrgos_protocol::api::mirror::GetMirrorSnapshot;
 
 use super::{RouterExt, Shared, endpoint, path, plain};
 use crate::service::{Failure, Service, Source};
@@ -18,6 +19,7 @@ pub(super) fn routes() -> Router<Shared> {
         .call::<SignUp>(Service::sign_up)
         .call::<UpdateChain>(Service::update_chain)
         .route(&path::<MigrateUser>(), endpoint(migrate_user))
+        .route(&path::<GetMirrorSnapshot>(), endpoint(mirror_snapshot))
         .route(&usernames, endpoint(get_usernames))
         .route(&format!("{usernames}{{prefix}}"), endpoint(get_usernames))
 }
@@ -29,6 +31,10 @@ fn get_usernames(service: &Service, call: GetUsernames, _: Source) -> Result<Res
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+fn mirror_snapshot(service: &Service, call: GetMirrorSnapshot, source: Source) -> Result<Response, Failure> {
+    Ok(plain(GetMirrorSnapshot::write(&service.mirror_snapshot(call, source)?)))
 }
 
 fn migrate_user(service: &Service, call: MigrateUser, source: Source) -> Result<Response, Failure> {

@@ -74,7 +74,12 @@ impl Service {
     }
 
     /// Everything that is kept of an account beside its blocks.
-    fn snapshot(&self, username: &Username, owner: &Owner, counts_after_secs: i64) -> Result<UserSnapshot, Failure> {
+    pub(super) fn snapshot(
+        &self,
+        username: &Username,
+        owner: &Owner,
+        counts_after_secs: i64,
+    ) -> Result<UserSnapshot, Failure> {
         let mut writers = self.known_writers(owner)?;
         writers.insert(Writer::from(owner));
         let mut pointers = Vec::new();

@@ -28,6 +28,13 @@ pub(super) struct Move {
     target: Option<Cid>,
 }
 
+impl Move {
+    /// A move of which everything but the trees was checked elsewhere.
+    pub(super) fn new(writer: Writer, stored: Option<Bytes>, signed: Bytes, target: Option<Cid>) -> Self {
+        Move { writer, stored, signed, target }
+    }
+}
+
 /// A commit that was checked, ready to be stored.
 pub(super) struct Prepared {
     /// Conditions and writes: pointers, writers and usage.
@@ -86,6 +93,9 @@ impl Service {
     fn settle(&self, owner: &Owner, moved: &[Writer], total: u64) -> Result<(), Failure> {
         let quota = self.quota(owner)?.unwrap_or(0);
         self.ledger.committed(owner, moved.iter(), total, quota);
+        if let Some(observer) = self.observer.get() {
+            observer(owner);
+        }
         Ok(())
     }
 

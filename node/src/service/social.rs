@@ -7,8 +7,9 @@ use bytes::Bytes;
 use pyrgos_crypto::hash::sha256;
 use pyrgos_protocol::api::ApiError;
 use pyrgos_protocol::api::social::{GetFollowRequests, RemoveFollowRequest, SendFollowRequest};
-use pyrgos_protocol::encoding::Value;
+use pyrgos_protocol::encoding::{ToCbor, Value};
 use pyrgos_protocol::keys::Owner;
+use pyrgos_protocol::social::BlindFollowRequest;
 use pyrgos_store::{Batch, Prefix, RecordKey, Records, Table};
 
 use super::{Failure, Service, Source};
@@ -88,6 +89,28 @@ impl Service {
         let position = waiting.last().map_or(0, |last| last.position.saturating_add(1));
         let batch = batch.put(key, Waiting::record(now, position, request));
         Ok(self.parts.records.commit(batch)?.is_committed())
+    }
+
+    /// Makes the inbox of an account that lives elsewhere that of its home: an answered request is gone here too.
+    pub(super) fn set_waiting(&self, owner: &Owner, requests: &[BlindFollowRequest]) -> Result<(), Failure> {
+        let _lock = self.lock_guests(owner);
+        let requests: Vec<Bytes> = requests.iter().map(|request| Bytes::from(request.to_bytes())).collect();
+        let mut batch = Batch::new();
+        let mut position = 0;
+        let waiting = self.waiting(owner)?;
+        for known in &waiting {
+            position = known.position.saturating_add(1);
+            if !requests.contains(&known.request) {
+                batch = batch.delete(known.key.clone());
+            }
+        }
+        let is_new = |request: &&Bytes| !waiting.iter().any(|known| known.request == **request);
+        for request in requests.iter().filter(is_new).take(MAX_WAITING) {
+            let key = RecordKey::follow_request(owner, &sha256(request));
+            batch = batch.put(key, Waiting::record(self.now_millis(), position, request.clone()));
+            position += 1;
+        }
+        self.write(batch)
     }
 
     /// The requests that wait for somebody, oldest first.

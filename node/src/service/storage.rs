@@ -88,7 +88,7 @@ impl Service {
         Ok(blocks.into_iter().map(|(cid, _)| cid).collect())
     }
 
-    fn guard_and_store(
+    pub(super) fn guard_and_store(
         &self,
         owner: &Owner,
         transaction: &TransactionId,

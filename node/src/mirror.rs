@@ -1,0 +1,10 @@
+//! Following accounts that live on other nodes, with the owner's mirror token (design §4, `spec/06` §7).
+//!
+//! [`follow`] keeps the list of accounts that this node mirrors and copies each when its home says that it changed, and
+//! once a minute in any case; [`copy`] is one such pass; [`notices`] is how a home says so.
+
+pub mod copy;
+pub mod follow;
+pub mod notices;
+
+pub use follow::{MirrorStatus, Mirrors};
