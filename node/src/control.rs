@@ -79,6 +79,11 @@ pub enum Order {
     },
     /// How the copies stand.
     Mirrors,
+    /// A proof of who owns a name, or that nobody does.
+    ProveName {
+        /// The name.
+        name: String,
+    },
     /// The users who have messages.
     Conversations,
     /// The newest messages of one user.
@@ -176,6 +181,8 @@ pub enum Reply {
     NamesStatus(NamesStatus),
     /// One name.
     Name(NameRecord),
+    /// A proof in its bytes, in hexadecimal digits.
+    Proof(String),
     /// Copies of accounts.
     Mirrors(Vec<MirrorStatus>),
     /// Usernames.
@@ -266,6 +273,10 @@ async fn answer(stream: UnixStream, node: Node) -> io::Result<()> {
         Ok(Order::NamesStatus) if node.names.is_some() => {
             node.names.map_or(Reply::Done, |driver| Reply::NamesStatus(driver.status()))
         }
+        Ok(Order::ProveName { name }) => {
+            let work = tokio::task::spawn_blocking(move || prove(node.names.as_ref(), &name));
+            work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
+        }
         Ok(order @ (Order::AddMirror { .. } | Order::RemoveMirror { .. } | Order::Mirrors)) => {
             let work = tokio::task::spawn_blocking(move || mirror(node.mirrors.as_ref(), order));
             work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
@@ -291,7 +302,8 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
         Order::AddMirror { .. } | Order::RemoveMirror { .. } | Order::Mirrors => {
             return Reply::Failed("it is not running".to_owned());
         }
-        Order::NamesStatus => return Reply::Failed("it is not running, or decides about names alone".to_owned()),
+        Order::ProveName { .. } => return Reply::Failed(ALONE.to_owned()),
+        Order::NamesStatus => return Reply::Failed(ALONE.to_owned()),
         Order::Names { prefix } => service
             .usernames(GetUsernames { prefix })
             .map(|names| Reply::Users(names.iter().map(ToString::to_string).collect())),
@@ -306,6 +318,19 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
         }
     };
     reply.unwrap_or_else(|failure| Reply::Failed(failure.into_api().message()))
+}
+
+/// What a node says that has no witnesses to show for.
+const ALONE: &str = "it is not running, or decides about names alone";
+
+fn prove(names: Option<&Driver>, name: &str) -> Reply {
+    let Some(driver) = names else { return Reply::Failed(ALONE.to_owned()) };
+    let Ok(username) = Username::existing(name) else { return Reply::Failed("this can be nobody's name".to_owned()) };
+    match driver.prove(&username) {
+        Ok(Some(proof)) => Reply::Proof(pyrgos_protocol::encoding::text::hex(proof)),
+        Ok(None) => Reply::Failed("nothing is decided yet, or too much at the moment; try again".to_owned()),
+        Err(error) => Reply::Failed(error.to_string()),
+    }
 }
 
 /// Orders about copies of accounts.

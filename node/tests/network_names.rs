@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use pyrgos_protocol::api::core::{Decision, GetChain, SignUp, UpdateChain};
 use pyrgos_protocol::api::{ApiError, Call};
-use pyrgos_protocol::encoding::Cid;
+use pyrgos_protocol::encoding::{Cid, FromCbor};
 use pyrgos_protocol::keys::ProofOfWork;
-use pyrgos_protocol::names::{Chain, Date};
+use pyrgos_protocol::names::{Chain, Date, NameProof, WitnessSet};
 use support::Node;
 use support::account::{Account, signer};
 
@@ -33,6 +33,17 @@ fn pyrgos(arguments: &[&str], data_dir: &Path) -> Result<String, String> {
         Command::new(env!("CARGO_BIN_EXE_pyrgos")).args(arguments).arg("--data-dir").arg(data_dir).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     if ran.status.success() { Ok(text(ran.stdout)) } else { Err(text(ran.stderr)) }
+}
+
+/// What the program says of a proof, or its exit code.
+fn verify(proof: &Path, network: &str) -> Result<serde_json::Value, i32> {
+    let arguments = ["--json", "names", "verify", proof.to_str().unwrap(), "--network", network];
+    let ran = Command::new(env!("CARGO_BIN_EXE_pyrgos")).args(arguments).output().unwrap();
+    if ran.status.success() {
+        Ok(serde_json::from_slice(&ran.stdout).unwrap())
+    } else {
+        Err(ran.status.code().unwrap())
+    }
 }
 
 impl Member {
@@ -180,6 +191,37 @@ fn witnesses_decide_about_names_and_go_on_when_one_dies_or_all_start_again() {
     assert_eq!(pyrgos(&["names", "ls"], &members[3].data_dir).unwrap(), "alice\nbob\n");
     assert_eq!(members[4].status()["is_witness"], false);
     assert_eq!(members[1].status()["is_witness"], true);
+
+    // Proofs that need no node, of names and of their absence.
+    let proof = folder.path().join("proof");
+    let network = file.to_str().unwrap();
+    for (name, owner) in [("alice", Some(alice.owner().to_string())), ("nobody", None)] {
+        pyrgos(&["names", "prove", name, proof.to_str().unwrap()], &members[4].data_dir).unwrap();
+        let verified = verify(&proof, network).unwrap();
+        assert_eq!((verified["name"].as_str(), verified["owner"].as_str()), (Some(name), owner.as_deref()));
+    }
+    pyrgos(&["names", "prove", "bob", proof.to_str().unwrap()], &members[4].data_dir).unwrap();
+    let bytes = std::fs::read(&proof).unwrap();
+    let decoded = NameProof::from_bytes(&bytes).unwrap();
+    let trusted = WitnessSet::of_nodes(members[..WITNESSES].iter().map(|member| &member.id)).unwrap();
+    let id = "test".parse().unwrap();
+    assert_eq!(decoded.verify(&id, &trusted).unwrap().chain, members[4].chain(&bob));
+    // No byte of it may be another.
+    for at in 0..bytes.len() {
+        let mut forged = bytes.clone();
+        forged[at] ^= 1;
+        let holds = NameProof::from_bytes(&forged).is_ok_and(|proof| proof.verify(&id, &trusted).is_ok());
+        assert!(!holds, "byte {at} of {}", bytes.len());
+    }
+    let without = NameProof { chain: None, ..decoded.clone() };
+    assert!(without.verify(&id, &trusted).is_err(), "a name that is taken is not free");
+    let other = NameProof { username: alice.username.clone(), ..decoded.clone() };
+    assert!(other.verify(&id, &trusted).is_err(), "a name is not another's");
+    assert!(decoded.verify(&"other".parse().unwrap(), &trusted).is_err());
+    let strangers = WitnessSet::of_nodes([&members[WITNESSES].id]).unwrap();
+    assert!(decoded.verify(&id, &strangers).is_err(), "who is no witness decides nothing");
+    std::fs::write(&proof, &bytes[1..]).unwrap();
+    assert_eq!(verify(&proof, network), Err(7));
 
     // One of four may be gone.
     members[3].kill();

@@ -1,11 +1,19 @@
 //! `pyrgos names`: the names of the network, as a node of this machine knows them.
 
-use clap::Subcommand;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use super::failure::Failure;
+use clap::Subcommand;
+use pyrgos_protocol::encoding::{FromCbor, text};
+use pyrgos_protocol::names::proof::{MAX_PROOF_BYTES, NameProof};
+use pyrgos_protocol::names::{NetworkId, WitnessSet};
+use serde_json::json;
+
+use super::failure::{Failure, Kind};
 use super::node::{NodeArguments, order, unexpected};
 use super::output::Output;
 use crate::control::{Order, Reply};
+use crate::p2p::Network;
 
 /// What to do with names.
 #[derive(Subcommand, Debug)]
@@ -24,6 +32,23 @@ pub(super) enum NamesCommand {
         name: String,
         #[command(flatten)]
         node: NodeArguments,
+    },
+    /// Write a proof of who owns a name, or that nobody does, which needs no node to be checked
+    Prove {
+        /// The name
+        name: String,
+        /// Where to write the proof
+        file: PathBuf,
+        #[command(flatten)]
+        node: Box<NodeArguments>,
+    },
+    /// Check a proof of a name; asks nobody
+    Verify {
+        /// The proof
+        file: PathBuf,
+        /// The network file with the witnesses that you trust
+        #[arg(long, value_name = "FILE")]
+        network: PathBuf,
     },
     /// Show how many blocks of names the network has decided, and who decides
     Status {
@@ -48,6 +73,16 @@ pub(super) fn run(command: NamesCommand, output: Output) -> Result<(), Failure> 
             );
             output.line(text, &record);
         }
+        NamesCommand::Prove { name, file, node } => {
+            let Reply::Proof(proof) = order(&node.config()?, Order::ProveName { name })? else {
+                return Err(unexpected());
+            };
+            let proof = text::from_hex(&proof).map_err(|_| unexpected())?;
+            std::fs::write(&file, &proof)
+                .map_err(|error| Failure::new(Kind::Local, format!("cannot write {}: {error}", file.display())))?;
+            output.note(format!("{} bytes; pyrgos names verify checks them", proof.len()));
+        }
+        NamesCommand::Verify { file, network } => verify(&file, &network, output)?,
         NamesCommand::Status { node } => {
             let Reply::NamesStatus(status) = order(&node.config()?, Order::NamesStatus)? else {
                 return Err(unexpected());
@@ -70,5 +105,39 @@ pub(super) fn run(command: NamesCommand, output: Output) -> Result<(), Failure> 
             output.line(text, &status);
         }
     }
+    Ok(())
+}
+
+/// Checks a proof with nothing but the network file.
+fn verify(file: &Path, network: &Path, output: Output) -> Result<(), Failure> {
+    let usage = |error: &dyn std::fmt::Display| Failure::new(Kind::Usage, error.to_string());
+    let forged =
+        |error: &dyn std::fmt::Display| Failure::new(Kind::Untrustworthy, format!("{}: {error}", file.display()));
+    let network = Network::from_file(network).map_err(|error| usage(&error))?;
+    let id: NetworkId = network.id.parse().map_err(|error| usage(&error))?;
+    let witnesses = WitnessSet::of_nodes(&network.witnesses).map_err(|error| usage(&error))?;
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(MAX_PROOF_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| usage(&format!("{}: {error}", file.display())))?;
+    let proof = NameProof::from_bytes(&bytes).map_err(|error| forged(&error))?;
+    let proven = proof.verify(&id, &witnesses).map_err(|error| forged(&error))?;
+    let made =
+        jiff::Timestamp::from_millisecond(proven.time_millis).map_or("?".to_owned(), |time| format!("{time:.0}"));
+    let owner = proven.chain.owner().map(ToString::to_string);
+    let home = proven.chain.home().map(|home| home.hash().to_base58());
+    let text = match (&owner, &home) {
+        (Some(owner), Some(home)) => {
+            format!(
+                "{}\n  owner   {owner}\n  home    {home}\n  block   {}\n  made    {made}",
+                proof.username, proven.height
+            )
+        }
+        _ => format!("nobody has the name {}\n  block   {}\n  made    {made}", proof.username, proven.height),
+    };
+    let (name, block) = (proof.username.as_str(), proven.height);
+    let value =
+        json!({ "name": name, "owner": owner, "home": home, "block": block, "time_millis": proven.time_millis });
+    output.line(text, &value);
     Ok(())
 }

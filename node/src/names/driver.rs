@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pyrgos_protocol::encoding::{FromCbor, ToCbor};
 use pyrgos_protocol::keys::{PublicSigningKey, SecretSigningKey};
-use pyrgos_protocol::names::{NetworkId, Operation, WitnessError, WitnessSet};
+use pyrgos_protocol::names::{NetworkId, Operation, Username, WitnessError, WitnessSet};
 use pyrgos_store::Records;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -53,6 +53,9 @@ pub enum NamesError {
     Recover(#[from] RecoverError),
 }
 
+/// How often a proof is tried while blocks are being decided.
+const PROOF_ATTEMPTS: usize = 20;
+
 /// How far the network's names are, as this node knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamesStatus {
@@ -83,6 +86,8 @@ pub struct Driver {
     inputs: mpsc::Sender<Input>,
     board: Arc<Board>,
     keeper: Keeper,
+    /// Those of the network file.
+    witnesses: Arc<WitnessSet>,
 }
 
 impl Driver {
@@ -101,7 +106,8 @@ impl Driver {
     ) -> Result<(Driver, Vec<JoinHandle<()>>), NamesError> {
         let id: NetworkId = network.id.parse()?;
         let keeper = Keeper::new(records);
-        let state = keeper.load(&id, WitnessSet::of_nodes(&network.witnesses)?)?;
+        let witnesses = WitnessSet::of_nodes(&network.witnesses)?;
+        let state = keeper.load(&id, witnesses.clone())?;
         let (journal, records) = Journal::open(data_dir)?;
         let me = key.public();
         let mut engine = Engine::new(Settings::new(id.clone(), key), state.clone());
@@ -109,7 +115,13 @@ impl Driver {
         let board = Arc::new(Board::new(state));
         let (inputs, incoming) = mpsc::channel(WAITING_INPUTS);
         let (hints, hinted) = mpsc::channel(1);
-        let driver = Driver { me, inputs: inputs.clone(), board: board.clone(), keeper: keeper.clone() };
+        let driver = Driver {
+            me,
+            inputs: inputs.clone(),
+            board: board.clone(),
+            keeper: keeper.clone(),
+            witnesses: Arc::new(witnesses),
+        };
         let topic = format!("pyrgos/names/1/{id}");
         let heard = host.subscribe(&topic);
         let desk = Desk {
@@ -154,6 +166,24 @@ impl Driver {
             round: news.round,
             failure: news.end.clone(),
         }
+    }
+
+    /// Proves who owns a name, for somebody who trusts the witnesses and not this node; the proof in its bytes. None while
+    /// nothing is decided. Reads the store.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub fn prove(&self, name: &Username) -> Result<Option<Vec<u8>>, KeeperError> {
+        let network = self.board.look().state.network().clone();
+        for _ in 0..PROOF_ATTEMPTS {
+            let state = self.board.look().state.clone();
+            let Some(proof) = self.keeper.prove(&state, name)? else { continue };
+            // A block that was decided while the tree was read may have taken parts of it.
+            if proof.verify(&network, &self.witnesses).is_ok() {
+                return Ok(Some(proof.to_bytes()));
+            }
+        }
+        Ok(None)
     }
 
     /// The decided names.

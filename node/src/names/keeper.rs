@@ -4,9 +4,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
 use pyrgos_protocol::keys::Owner;
-use pyrgos_protocol::names::{Chain, DecidedBlock, Delta, NameStore, NetworkId, State, Username, WitnessSet};
+use pyrgos_protocol::merkle::champ::{BlockSource, Champ, ChampError};
+use pyrgos_protocol::names::proof::WitnessChange;
+use pyrgos_protocol::names::store::NAME_HASHING;
+use pyrgos_protocol::names::{
+    Chain, DecidedBlock, Delta, NameProof, NameStore, NetworkId, Operation, State, Username, WitnessSet,
+};
 use pyrgos_store::{Batch, Prefix, RecordKey, Records, StoreError, Table};
 
 use super::engine::Decision;
@@ -94,12 +100,58 @@ impl Keeper {
         Ok(())
     }
 
+    /// Proves who owns a name at the last decided block, or that nobody does. None before the first block, and if another
+    /// block is decided meanwhile: then it is to be asked for again.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub fn prove(&self, state: &State, name: &Username) -> Result<Option<NameProof>, KeeperError> {
+        let decided = |height| -> Result<Option<DecidedBlock>, KeeperError> {
+            let bytes = self.block_bytes(height)?;
+            bytes.map(|bytes| DecidedBlock::from_bytes(&bytes)).transpose().map_err(|_| KeeperError::Damaged("block"))
+        };
+        let Some(DecidedBlock { block, certificate }) = decided(state.height())? else { return Ok(None) };
+        let mut changes = Vec::new();
+        // Seldom any, so nobody keeps a list of them.
+        for height in 1..=if state.changes() > 0 { state.height() } else { 0 } {
+            let Some(DecidedBlock { block, certificate }) = decided(height)? else { return Ok(None) };
+            let changed = block.operations.into_iter().rev().find_map(|operation| match operation {
+                Operation::Witnesses { set, .. } => Some(set),
+                _ => None,
+            });
+            if let Some(witnesses) = changed {
+                changes.push(WitnessChange { header: block.header, certificate, witnesses });
+            }
+        }
+        let champ = Champ::new(Nodes(self), NAME_HASHING);
+        let found = champ.bulk(&block.header.root, [name.as_str()]).now_or_never();
+        let nodes = match found {
+            Some(Ok(found)) => found.nodes.into_iter().map(|(_, node)| node).collect(),
+            Some(Err(ChampError::Source(error))) => return Err(error),
+            // A newer tree took its place.
+            _ => return Ok(None),
+        };
+        let chain = self.chain(name)?.map(|chain| chain.to_bytes().into());
+        Ok(Some(NameProof { username: name.clone(), changes, header: block.header, certificate, nodes, chain }))
+    }
+
     /// A decided block in its bytes.
     ///
     /// # Errors
     /// The store's.
     pub fn block_bytes(&self, height: u64) -> Result<Option<Bytes>, StoreError> {
         self.records.read(&RecordKey::name_block(height))
+    }
+}
+
+/// The nodes of the present tree.
+struct Nodes<'a>(&'a Keeper);
+
+impl BlockSource for Nodes<'_> {
+    type Error = KeeperError;
+
+    async fn block(&self, cid: &Cid) -> Result<Option<Bytes>, KeeperError> {
+        self.0.node(cid)
     }
 }
 
