@@ -48,6 +48,13 @@ fn local_network() {
 }
 
 #[test]
+fn mirror_a_friend() {
+    let text = output_of(env!("CARGO_BIN_EXE_mirror_a_friend"));
+    let said = ["the mirror has what the home has", "the home is gone: Dear diary", "the mirror is the home: true"];
+    assert_eq!(text.lines().collect::<Vec<_>>(), said);
+}
+
+#[test]
 fn sign_up_and_store() {
     let folder = std::env::temp_dir().join(format!("pyrgos-example-{}", std::process::id()));
     let settings = Settings {

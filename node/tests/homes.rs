@@ -12,17 +12,21 @@ use pyrgos::config::{Settings as NodeSettings, SignupPolicy};
 use pyrgos::daemon::Daemon;
 use pyrgos::homes::Homes;
 use pyrgos::identity;
+use pyrgos::mirror::copy::{Copier, CopyError, Passed};
 use pyrgos::native::{HttpTransport, NativeRuntime};
-use pyrgos::p2p::{Answer, PeerError, PeerStream, Peers};
+use pyrgos::p2p::{Answer, Gossip, PeerError, PeerStream, Peers};
 use pyrgos::service::Failure;
-use pyrgos::service::clock::SystemEntropy;
+use pyrgos::service::clock::{Clock, SystemClock, SystemEntropy};
 use pyrgos_protocol::api::mutable::GetPointer;
 use pyrgos_protocol::api::storage::GetBlock;
 use pyrgos_protocol::api::{ApiError, Call, Request, Response, Transport, TransportError};
 use pyrgos_protocol::client::{Password, Session, Settings, SignUp, UploadOptions};
-use pyrgos_protocol::encoding::Cid;
+use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
 use pyrgos_protocol::keys::{KeyHash, Owner, Writer};
+use pyrgos_protocol::merkle::bat::{Bat, BatWithId};
 use pyrgos_protocol::merkle::pointer::PointerUpdate;
+use pyrgos_protocol::migration::UserSnapshot;
+use pyrgos_protocol::mirroring::{MirrorToken, Notice, notice};
 use pyrgos_protocol::names::Username;
 use pyrgos_protocol::social::Answer as Reply;
 
@@ -279,6 +283,149 @@ async fn a_home_that_lies() {
     let stranger = Owner::new(KeyHash::of_key_cbor(b"stranger"));
     let stranger = GetPointer { owner: stranger.clone(), writer: Writer::from(&stranger) };
     assert_eq!(homes.forward(Arc::new(stranger.request())).await.unwrap(), None);
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[test]
+fn a_mirror_takes_nothing_from_a_source_that_lies() {
+    with_room(a_source_that_lies);
+}
+
+async fn a_source_that_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = network(folder.path(), 2).await;
+    let alice = sign_up(&nodes[0], "alice").await;
+    knows(&nodes[1], "alice").await;
+    let (home, own) = (nodes[0].service().ids()[0].clone(), nodes[1].service().ids()[0].clone());
+    let service = nodes[1].service().clone();
+    let token = MirrorToken { username: name("alice"), bat: alice.mirror_token().await.unwrap() };
+    let honest = Arc::new(nodes[1].host().unwrap().clone());
+    let liar = Arc::new(Liar { honest, lie: Mutex::default(), asked: AtomicUsize::new(0), fetched: Mutex::default() });
+    let copier = Copier::new(liar.clone(), service.clone(), own);
+    let now = || SystemClock.now_millis();
+    let lie = |lie: Option<Lie>| *liar.lie.lock().unwrap() = lie;
+    put(&alice, "/alice/file", &[7; 300_000]).await;
+
+    // Nothing is copied that nobody asked this node to mirror.
+    assert!(copier.pass(&token, &home, now()).await.is_err());
+    assert!(!service.has_copy(alice.identity()).unwrap());
+    service.keep_mirror(&token, 1 << 30).unwrap();
+    // A token of somebody else opens nothing; neither does a proof of long ago.
+    let other = BatWithId::mirror(Bat::from_bytes([9; 32]));
+    let stranger = MirrorToken { username: name("alice"), bat: other };
+    assert!(matches!(copier.pass(&stranger, &home, now()).await, Err(CopyError::Refused { .. })));
+    assert!(matches!(copier.pass(&token, &home, now() - 3_600_000).await, Err(CopyError::Refused { .. })));
+
+    // Bytes of blocks that are others, or none.
+    lie(Some(|answer| match UserSnapshot::from_bytes(&answer.body) {
+        Ok(_) => answer,
+        Err(_) => {
+            let mut body = answer.body.to_vec();
+            body[0] ^= 1;
+            Response::ok(body)
+        }
+    }));
+    let error = copier.pass(&token, &home, now()).await.unwrap_err();
+    assert!(matches!(&error, CopyError::Wrong { source_node, .. } if *source_node == home), "{error}");
+    lie(Some(|answer| match UserSnapshot::from_bytes(&answer.body) {
+        Ok(_) => answer,
+        Err(_) => Response::ok(Bytes::new()),
+    }));
+    assert!(matches!(copier.pass(&token, &home, now()).await, Err(CopyError::Missing { .. })));
+    // A pointer that its writer did not sign.
+    lie(Some(|answer| match UserSnapshot::from_bytes(&answer.body) {
+        Ok(mut snapshot) => {
+            let mut signed = snapshot.pointers[0].signed.to_vec();
+            signed[5] ^= 1;
+            snapshot.pointers[0].signed = signed.into();
+            Response::ok(snapshot.to_bytes())
+        }
+        Err(_) => answer,
+    }));
+    let error = copier.pass(&token, &home, now()).await.unwrap_err();
+    assert!(error.to_string().contains("not signed by it") && error.to_string().contains(&home.to_string()), "{error}");
+    assert!(!service.has_copy(alice.identity()).unwrap(), "nothing of it is kept as a copy");
+
+    // The truth, at last; then a home that goes back to it after there was more.
+    lie(None);
+    assert!(copier.pass(&token, &home, now()).await.unwrap().blocks > 5);
+    assert_eq!(copier.pass(&token, &home, now()).await.unwrap(), Passed::default(), "nothing is fetched twice");
+    static OLD: Mutex<Option<Bytes>> = Mutex::new(None);
+    lie(Some(|answer| {
+        OLD.lock().unwrap().get_or_insert(answer.body.clone());
+        answer
+    }));
+    copier.pass(&token, &home, now()).await.unwrap();
+    put(&alice, "/alice/more", b"more").await;
+    lie(None);
+    copier.pass(&token, &home, now()).await.unwrap();
+    lie(Some(|_| Response::ok(OLD.lock().unwrap().clone().unwrap())));
+    let error = copier.pass(&token, &home, now()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("is older than its copy") && error.to_string().contains(&home.to_string()),
+        "{error}"
+    );
+    lie(None);
+
+    // The limit holds to the byte's order, and what was there before stays.
+    service.keep_mirror(&token, 1000).unwrap();
+    put(&alice, "/alice/large", &[8; 2_000_000]).await;
+    let before = service.mirror_space(alice.identity()).unwrap().0;
+    assert!(matches!(copier.pass(&token, &home, now()).await, Err(CopyError::Limit { limit_bytes: 1000 })));
+    assert_eq!(service.mirror_space(alice.identity()).unwrap().0, before);
+    service.drop_mirror(&name("alice")).unwrap();
+    assert!(!service.has_copy(alice.identity()).unwrap());
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[test]
+fn an_observer_of_notices_learns_that_somebody_wrote_and_nothing_else() {
+    with_room(an_observer);
+}
+
+async fn an_observer() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = network(folder.path(), 2).await;
+    let (alice, bob) = (sign_up(&nodes[0], "alice").await, sign_up(&nodes[0], "bob").await);
+    let tokens = [alice.mirror_token().await.unwrap(), bob.mirror_token().await.unwrap()];
+    let observer = nodes[1].host().unwrap();
+    // All topics of notices, as somebody would who wants to see everything.
+    let mut heard: Vec<_> =
+        (0..notice::SHARDS).map(|n| observer.subscribe(&format!("/pyrgos/notices/1/{n}"))).collect();
+    let topic_of =
+        |token: &BatWithId| -> usize { notice::topic(token.bat()).rsplit('/').next().unwrap().parse().unwrap() };
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    let start = Instant::now();
+    let mut round = 0;
+    while seen.len() < 12 {
+        assert!(start.elapsed() < Duration::from_secs(60), "notices arrive: {}", seen.len());
+        for (user, folder) in [(&alice, format!("/alice/{round}")), (&bob, format!("/bob/{round}"))] {
+            user.make_directory(&folder.parse().unwrap()).await.unwrap();
+        }
+        round += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for (n, messages) in heard.iter_mut().enumerate() {
+            while let Ok(message) = messages.try_recv() {
+                assert!(tokens.iter().any(|token| topic_of(token) == n), "a topic that no token chose");
+                assert!(tokens.iter().any(|token| Notice::open(token.bat(), &message).is_some()));
+                seen.push(message);
+            }
+        }
+    }
+    let outsider = Bat::from_bytes([3; 32]);
+    for (at, message) in seen.iter().enumerate() {
+        assert_eq!(message.len(), notice::NOTICE_LEN);
+        assert_eq!(Notice::open(&outsider, message), None);
+        // Two notices, of one account or of two, have no more in common than random bytes: 104 of them agree in one place
+        // in 256, and in 12 places by a chance of one in 10^14.
+        for other in &seen[..at] {
+            assert!(message.iter().zip(other).filter(|(a, b)| a == b).count() < 12);
+        }
+    }
     for node in nodes {
         node.stop().await;
     }
