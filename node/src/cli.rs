@@ -67,6 +67,10 @@ enum Command {
     /// Keep copies of accounts that live on other nodes, and let others keep one of yours
     #[command(subcommand)]
     Mirror(mirror::MirrorCommand),
+    /// Move your account to the node that you are logged in at, with the help of its present home
+    ///
+    /// Log in at the node that shall be the home, with --server, and give this command. Nothing changes if it fails.
+    Migrate,
     /// Make the node that you are logged in at, which mirrors your account, its home; the present home may be gone
     ///
     /// What only the present home has is not there. If it comes back, it steps aside.
@@ -205,6 +209,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Space => account::space(&global).await,
                     Command::Du(args) => usage::usage(&global, args).await,
                     Command::Mirror(_) => mirror::create(&global).await,
+                    Command::Migrate => home_node::migrate(&global).await,
                     Command::Promote => home_node::promote(&global).await,
                     Command::MirrorToken => usage::mirror_token(&global).await,
                     Command::DeleteAccount(args) => deletion::delete_account(&global, args).await,

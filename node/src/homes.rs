@@ -7,6 +7,7 @@
 //! home is away.
 
 mod cache;
+mod moving;
 mod seen;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pyrgos_protocol::api::bats::{AddBat, GetUserBats};
+use pyrgos_protocol::api::core::MigrateUser;
 use pyrgos_protocol::api::links::{GetLinkCounts, OpenSecretLink};
 use pyrgos_protocol::api::login::{self, GetLogin};
 use pyrgos_protocol::api::message::{GetMessages, SendMessage};
@@ -120,7 +122,7 @@ impl Homes {
 
     /// Whether a call may have to be passed on.
     pub fn concerns(path: &str) -> bool {
-        READS.contains(&path) || HOME_ONLY.contains(&path)
+        path == MigrateUser::PATH || READS.contains(&path) || HOME_ONLY.contains(&path)
     }
 
     /// The answer of the account's home; none if this node is to answer itself.
@@ -129,6 +131,9 @@ impl Homes {
     /// What the home refused goes on as an answer. 503 if it cannot be reached, 504 if it does not answer in time, and a
     /// refusal that names it if what it answered is wrong.
     pub async fn forward(self: &Arc<Self>, request: Arc<Request>) -> Result<Option<Response>, Failure> {
+        if request.path == MigrateUser::PATH {
+            return self.migrate(&request).await;
+        }
         let (homes, asked) = (self.clone(), request.clone());
         let way = tokio::task::spawn_blocking(move || homes.way(&asked)).await;
         let (home, has_copy) = match way.unwrap_or(Err(Failure::Damaged("panic")))? {

@@ -383,6 +383,44 @@ async fn a_source_that_lies() {
 }
 
 #[test]
+fn an_account_moves_to_another_node_with_everything() {
+    with_room(an_account_moves);
+}
+
+async fn an_account_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes = network(folder.path(), 3).await;
+    let (alice, bob) = (sign_up(&nodes[1], "alice").await, sign_up(&nodes[0], "bob").await);
+    for node in &nodes {
+        knows(node, "alice").await;
+        knows(node, "bob").await;
+    }
+    let content: &'static [u8] = Box::leak((0..6_000_000_u32).map(|n| (n % 239) as u8).collect());
+    put(&alice, "/alice/file", content).await;
+    bob.follow(&name("alice")).await.unwrap();
+
+    // The real program, at the node that shall be the home.
+    let server = format!("http://{}", nodes[2].address());
+    let moved = pyrgos(folder.path(), &server, "alice", "migrate").await;
+    let text = format!("{}{}", String::from_utf8_lossy(&moved.stdout), String::from_utf8_lossy(&moved.stderr));
+    assert!(moved.status.success() && text.contains(&nodes[2].service().ids()[0].hash().to_base58()), "{text}");
+    assert_eq!(nodes[2].service().home_elsewhere(&name("alice")).unwrap(), None);
+
+    // The old home writes nothing any more, and passes on what comes; then it goes.
+    put(&alice, "/alice/through-the-old", b"written at the new").await;
+    nodes.remove(1).stop().await;
+    let there = log_in(&nodes[1], "alice").await;
+    assert_eq!(there.read(&"/alice/file".parse().unwrap()).await.unwrap(), content);
+    assert_eq!(there.read(&"/alice/through-the-old".parse().unwrap()).await.unwrap(), b"written at the new");
+    assert_eq!(there.follow_requests().await.unwrap(), [name("bob")]);
+    put(&there, "/alice/more", b"more").await;
+    assert!(there.home_node().await.unwrap().is_here());
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[test]
 fn an_observer_of_notices_learns_that_somebody_wrote_and_nothing_else() {
     with_room(an_observer);
 }

@@ -106,6 +106,21 @@ impl Copier {
     pub async fn pass(&self, token: &MirrorToken, from: &Cid, now_millis: i64) -> Result<Passed, CopyError> {
         let call = GetMirrorSnapshot::new(token.username.clone(), token.bat.bat(), &self.own, now_millis);
         let snapshot = Arc::new(self.ask(from, &call).await?);
+        self.bring(token, from, snapshot, false).await
+    }
+
+    /// Brings the copy of an account to a snapshot that another node gave. `is_moving` if the account has this node as its
+    /// home by now, or will have.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn bring(
+        &self,
+        token: &MirrorToken,
+        from: &Cid,
+        snapshot: Arc<UserSnapshot>,
+        is_moving: bool,
+    ) -> Result<Passed, CopyError> {
         let username = token.username.clone();
         let owner = self.blocking(move |service| service.owner_of(&username)).await?;
         if owner.as_ref() != Some(&snapshot.owner) || snapshot.username != token.username {
@@ -120,7 +135,7 @@ impl Copier {
             self.copy_tree(token, from, &snapshot, copied, &mut passed).await?;
         }
         let kept = snapshot.clone();
-        self.blocking(move |service| service.adopt(&kept)).await.map_err(|failure| wrong(from, failure))?;
+        self.blocking(move |service| service.adopt(&kept, is_moving)).await.map_err(|failure| wrong(from, failure))?;
         Ok(passed)
     }
 

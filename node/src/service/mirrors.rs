@@ -4,11 +4,14 @@
 //! it fetched itself. What it keeps is checked as what a client writes is: signatures, sequences, owner proofs, and that
 //! every block of a tree is there before a pointer leads to it.
 
+use std::sync::PoisonError;
+
 use bytes::Bytes;
 use pyrgos_protocol::api::ApiError;
+use pyrgos_protocol::api::core::{Decision, MigrateUser};
 use pyrgos_protocol::api::mirror::{GetMirrorSnapshot, PROOF_WINDOW_MILLIS};
 use pyrgos_protocol::encoding::{Cid, ToCbor};
-use pyrgos_protocol::keys::{Owner, Writer};
+use pyrgos_protocol::keys::{Owner, ProofOfWork, Writer};
 use pyrgos_protocol::merkle::bat::BatWithId;
 use pyrgos_protocol::merkle::pointer::{PointerUpdate, admit_target};
 use pyrgos_protocol::migration::UserSnapshot;
@@ -81,6 +84,42 @@ impl Service {
             batch = batch.put(RecordKey::bat(name, known.len() as u32), token.bat.to_bytes());
         }
         self.write(batch)
+    }
+
+    /// Whether an account may move here; if so, it has its space from now on (`spec/06` §8.3).
+    pub fn admit_moving(&self, call: &MigrateUser, token: &MirrorToken) -> Result<(), Failure> {
+        let name = call.username.as_str();
+        if !token.bat.id().is_of(token.bat.bat()) {
+            return Err(Failure::refused("Invalid BAT id for BAT"));
+        }
+        let stored = self.parts.names.chain(&call.username)?;
+        let owner = stored.owner().ok_or_else(|| Failure::refused("No value present: unknown user"))?;
+        if !call.commit || (stored != call.chain && stored.home() != Some(&call.current_home)) {
+            return Err(Failure::refused(format!("Cannot move {name}: its home is another node")));
+        }
+        match self.parts.names.examine(&call.username, &call.chain, &ProofOfWork::first_try())? {
+            Decision::Accepted => {}
+            Decision::WorkNeeded(_) => {
+                return Err(Failure::refused(format!(
+                    "Cannot move {name}: the chain is too long to move without work"
+                )));
+            }
+        }
+        let _signups = self.signups.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.lock_owner(owner);
+        let space = self.quota(owner)?.unwrap_or(self.policy.quota_bytes);
+        if u64::try_from(call.usage_bytes).map_or(true, |usage| usage > space) {
+            return Err(Failure::refused(format!("The account is larger than the {space} bytes that it may use here")));
+        }
+        let mut batch = self.admit_user(name, "")?;
+        let known = self.bats(name)?;
+        if !known.contains(&token.bat) {
+            batch = batch.put(RecordKey::bat(name, known.len() as u32), token.bat.to_bytes());
+        }
+        match self.parts.records.commit(batch)?.is_committed() {
+            true => Ok(()),
+            false => Err(Failure::busy()),
+        }
     }
 
     /// Deletes the copy of an account. Does nothing if the account lives here by now.
@@ -169,11 +208,12 @@ impl Service {
         self.guard_and_store(owner, &transaction, blocks)
     }
 
-    /// Makes the copy of an account that of a snapshot, in one commit. The blocks are there by now.
-    pub fn adopt(&self, snapshot: &UserSnapshot) -> Result<(), Failure> {
+    /// Makes the copy of an account that of a snapshot, in one commit. The blocks are there by now. `is_moving` if the
+    /// account may have this node as its home already.
+    pub fn adopt(&self, snapshot: &UserSnapshot, is_moving: bool) -> Result<(), Failure> {
         let (owner, name) = (&snapshot.owner, snapshot.username.as_str());
         let lock = self.lock_owner(owner);
-        if self.home_elsewhere(&snapshot.username)?.is_none() {
+        if !is_moving && self.home_elsewhere(&snapshot.username)?.is_none() {
             return Err(Failure::refused(format!("{name} lives on this node by now")));
         }
         self.require_mirror(owner)?;

@@ -109,7 +109,7 @@ impl Service {
     }
 
     /// Whether a new user may come in, and what that changes: the quota, the number of users, a used token.
-    fn admit_user(&self, username: &str, token: &str) -> Result<Batch, Failure> {
+    pub(super) fn admit_user(&self, username: &str, token: &str) -> Result<Batch, Failure> {
         let quota_key = RecordKey::quota(username);
         let mut batch = Batch::new();
         if self.parts.records.read(&quota_key)?.is_some() {
