@@ -147,7 +147,7 @@ impl Hosts for Containers {
     fn operator(&self, node: usize, args: &[&str]) -> Command {
         let mut command = Command::new("docker");
         let container = self.container(node).unwrap_or_default();
-        command.args(["exec", &container, "/usr/bin/pyrgos"]).args(args);
+        command.args(["exec", "-i", &container, "/usr/bin/pyrgos"]).args(args);
         command
     }
 

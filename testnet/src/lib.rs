@@ -10,8 +10,9 @@ mod namespaces;
 mod users;
 
 use std::fmt;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -240,6 +241,21 @@ impl Testnet {
     /// Runs a command of a node's operator on its host.
     pub fn operator(&self, node: usize, args: &[&str]) -> Ran {
         Ran::new(args, self.hosts().operator(node, args).output())
+    }
+
+    /// The same with a text on its standard input.
+    ///
+    /// # Errors
+    /// The command cannot be started.
+    pub fn operator_told(&self, node: usize, args: &[&str], input: &str) -> Result<Ran, Broken> {
+        let failed = |error: std::io::Error| Broken(format!("{args:?}: {error}"));
+        let mut command = self.hosts().operator(node, args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes()).map_err(failed)?;
+        }
+        Ok(Ran::new(args, child.wait_with_output()))
     }
 
     fn client(&self) -> Command {

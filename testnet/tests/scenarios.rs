@@ -5,6 +5,8 @@
 
 #[path = "scenarios/files.rs"]
 mod files;
+#[path = "scenarios/mirrors.rs"]
+mod mirrors;
 #[path = "scenarios/names.rs"]
 mod names;
 #[path = "scenarios/slow.rs"]
@@ -22,7 +24,7 @@ type Scenario = (&'static str, fn(&Testnet));
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted = |(name, _): &&Scenario| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-    let usual: Vec<Scenario> = [names::SCENARIOS, files::SCENARIOS].concat();
+    let usual: Vec<Scenario> = [names::SCENARIOS, files::SCENARIOS, mirrors::SCENARIOS].concat();
     let usual: Vec<Scenario> = usual.iter().filter(is_wanted).copied().collect();
     // Only when they are named: a network that was just started does not decide in time on such lines, which is not
     // understood yet.

@@ -70,7 +70,7 @@ pub(super) fn run(command: MirrorCommand, output: Output) -> Result<(), Failure>
         MirrorCommand::Create => {}
         MirrorCommand::Add { token_file, limit: Size(limit_bytes), from, node } => {
             let token = match token_file.as_os_str() == "-" {
-                true => secret::read_file("/dev/stdin".as_ref())?,
+                true => secret::read_input()?,
                 false => secret::read_file(&token_file)?,
             };
             let name = token.parse::<MirrorToken>().map(|token| token.username);

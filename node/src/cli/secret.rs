@@ -165,6 +165,14 @@ pub fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     first_line(file, &path.display().to_string())
 }
 
+/// The first line of standard input, without an echo in any list of arguments.
+///
+/// # Errors
+/// It cannot be read, or is too long.
+pub fn read_input() -> Result<Zeroizing<String>, Failure> {
+    first_line(std::io::stdin().lock(), "standard input")
+}
+
 fn first_line(source: impl Read, name: &str) -> Result<Zeroizing<String>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     source
