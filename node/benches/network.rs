@@ -1,7 +1,11 @@
-//! What being a node among others costs: bytes over a stream, memory and traffic of nodes that do nothing, and names.
+//! What being a node among others costs: bytes over a stream, mirrors, memory and traffic of nodes that do nothing, names.
 //!
 //! `cargo bench -p pyrgos --bench network` (or `make bench`), all on loopback. `IDLE_SECONDS` is for how long the traffic of
 //! an idle node is watched (600 unless set); it is read from the system's counters of its connections with `ss`.
+//! `MIRROR_COMMITS` (500) and `MIRROR_MIB` (2048) are what mirrors are tried with.
+
+#[path = "network/mirrors.rs"]
+mod mirrors;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -43,10 +47,13 @@ const SIGN_UPS: usize = 10;
 async fn main() -> Outcome<()> {
     println!("{:<52} {:>14} {:>14} {:>8}", "what", "measured", "bound", "ratio");
     let plain = over_tcp().await?;
+    let mut raw_rate = None;
     for (what, listen) in [("TCP", "/ip4/127.0.0.1/tcp/0"), ("QUIC", "/ip4/127.0.0.1/udp/0/quic-v1")] {
         let rate = over_stream(listen).await?;
         row(&format!("a stream over {what} (bound: plain TCP)"), rate, plain, "MiB/s", plain / rate);
+        raw_rate.get_or_insert(rate);
     }
+    mirrors::run(raw_rate.unwrap_or(plain)).await?;
     idle_peers().await?;
     idle_traffic().await?;
     for witnesses in [1, 4, 7] {

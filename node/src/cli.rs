@@ -182,9 +182,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(args) => node::run(*args, global.output()),
         Command::Peers(args) => peers::run(args, global.output()),
         Command::Names(command) => names::run(command, global.output()),
-        Command::Mirror(command) if !matches!(command, mirror::MirrorCommand::Create) => {
-            mirror::run(command, global.output())
-        }
+        Command::Mirror(command) if !command.needs_session() => mirror::run(command, global.output()),
         Command::Token(command) => token::run(command, global.json),
         Command::Operator(command) => operator::run(command, global.output()),
         command => {
@@ -208,7 +206,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Command::Cp(args) => change::copy(&global, args).await,
                     Command::Space => account::space(&global).await,
                     Command::Du(args) => usage::usage(&global, args).await,
-                    Command::Mirror(_) => mirror::create(&global).await,
+                    Command::Mirror(command) => mirror::run_for_owner(&global, command).await,
                     Command::Migrate => home_node::migrate(&global).await,
                     Command::Promote => home_node::promote(&global).await,
                     Command::MirrorToken => usage::mirror_token(&global).await,

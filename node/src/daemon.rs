@@ -23,7 +23,7 @@ use crate::homes::Homes;
 use crate::http::{self, Hosts, Options};
 use crate::identity::{self, IdentityError};
 use crate::mirror::follow::MirrorsError;
-use crate::mirror::{Mirrors, notices};
+use crate::mirror::{Mirrors, notices, source};
 use crate::names::driver::{Driver, NamesError};
 use crate::names::registry::NetworkNames;
 use crate::p2p::{self, Host, proxy};
@@ -188,9 +188,11 @@ impl Daemon {
             let (service, stop) = (daemon.service.clone(), daemon.stop.subscribe());
             let started =
                 Mirrors::start(config.data_dir.join("mirrors"), service.clone(), host.clone(), clock.clone())?;
+            let blocks = source::serve(service.clone(), host.accept(source::PROTOCOL), stop.clone());
             let gossip = Arc::new(host.clone());
             let notices = notices::publish(service, gossip, clock.clone(), entropy.clone(), stop.clone());
-            daemon.tasks.extend([tokio::spawn(notices), tokio::spawn(started.clone().run_until(stop))]);
+            let following = started.clone().run_until(stop);
+            daemon.tasks.extend([tokio::spawn(blocks), tokio::spawn(notices), tokio::spawn(following)]);
             mirrors = Some(started);
         }
         match control::bind(&config.data_dir) {

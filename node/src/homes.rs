@@ -3,10 +3,11 @@
 //! A client may talk to any node. The client door asks here before it asks the [`service`](crate::service): what concerns
 //! an account whose home is elsewhere goes there over the peer host (`spec/06` §4.5). Other nodes' calls are never passed
 //! on, so that no call goes round in circles. Blocks that come by are cached in memory; access tokens hold for the cached
-//! copy as for one on disk. If this node has a copy of the account (it mirrors it), reads are answered from that while the
-//! home is away.
+//! copy as for one on disk. While the home is away, reads are answered from this node's own copy of the account if it
+//! mirrors it, else by the mirrors that its owner told of ([`elsewhere`]).
 
 mod cache;
+mod elsewhere;
 mod moving;
 mod seen;
 
@@ -20,6 +21,7 @@ use pyrgos_protocol::api::core::MigrateUser;
 use pyrgos_protocol::api::links::{GetLinkCounts, OpenSecretLink};
 use pyrgos_protocol::api::login::{self, GetLogin};
 use pyrgos_protocol::api::message::{GetMessages, SendMessage};
+use pyrgos_protocol::api::mirror::{GetMirrors, TellMirrors};
 use pyrgos_protocol::api::mutable::{GetPointer, SetPointer, SetPointers};
 use pyrgos_protocol::api::social::{GetFollowRequests, RemoveFollowRequest, SendFollowRequest};
 use pyrgos_protocol::api::space::{GetQuota, GetUsage, RequestSpace};
@@ -61,7 +63,8 @@ const READS: [&str; 8] = [
 ];
 
 /// Calls that only the home answers.
-const HOME_ONLY: [&str; 23] = [
+const HOME_ONLY: [&str; 24] = [
+    GetMirrors::PATH,
     StartTransaction::PATH,
     CloseTransaction::PATH,
     PutBlocks::PATH,
@@ -101,8 +104,8 @@ pub struct Homes {
 enum Way {
     /// The service of this node answers.
     Here,
-    /// The home answers; `has_copy` if this node could answer reads as well.
-    Home { home: Cid, has_copy: bool },
+    /// The home answers. `has_copy` if this node could answer reads as well, `mirrors` if others could.
+    Home { home: Cid, has_copy: bool, mirrors: Vec<Cid> },
     /// A cached block, which the call may read.
     Cached(Bytes),
 }
@@ -122,7 +125,7 @@ impl Homes {
 
     /// Whether a call may have to be passed on.
     pub fn concerns(path: &str) -> bool {
-        path == MigrateUser::PATH || READS.contains(&path) || HOME_ONLY.contains(&path)
+        [MigrateUser::PATH, TellMirrors::PATH].contains(&path) || READS.contains(&path) || HOME_ONLY.contains(&path)
     }
 
     /// The answer of the account's home; none if this node is to answer itself.
@@ -134,18 +137,26 @@ impl Homes {
         if request.path == MigrateUser::PATH {
             return self.migrate(&request).await;
         }
+        if request.path == TellMirrors::PATH {
+            self.pass_on_list(&request).await?;
+            return Ok(None);
+        }
         let (homes, asked) = (self.clone(), request.clone());
         let way = tokio::task::spawn_blocking(move || homes.way(&asked)).await;
-        let (home, has_copy) = match way.unwrap_or(Err(Failure::Damaged("panic")))? {
+        let (home, has_copy, mirrors) = match way.unwrap_or(Err(Failure::Damaged("panic")))? {
             Way::Here => return Ok(None),
             Way::Cached(block) => return Ok(Some(Response::ok(block))),
-            Way::Home { home, has_copy } => (home, has_copy),
+            Way::Home { home, has_copy, mirrors } => (home, has_copy, mirrors),
         };
-        let can_answer = has_copy && READS.contains(&request.path.as_str());
+        let is_read = READS.contains(&request.path.as_str());
+        let can_answer = has_copy && is_read;
         if can_answer && self.is_away(&home) {
             return Ok(None);
         }
         let _permit = self.calls.try_acquire().map_err(|_| Failure::busy())?;
+        if is_read && !has_copy && !mirrors.is_empty() {
+            return self.read_anywhere(&request, &home, &mirrors).await.map(Some);
+        }
         let asking = self.peers.request(&home, &request);
         let answer = match can_answer {
             true => tokio::time::timeout(COPY_PATIENCE, asking)
@@ -174,7 +185,11 @@ impl Homes {
                 return Ok(Way::Cached(block));
             }
         }
-        Ok(Way::Home { home, has_copy: self.service.has_copy(&owner)? })
+        let has_copy = self.service.has_copy(&owner)?;
+        let list = if has_copy { None } else { self.service.mirror_list(&username)? };
+        let nodes = list.map_or(Vec::new(), |list| list.nodes);
+        let is_other = |node: &Cid| *node != home && !self.service.ids().contains(node);
+        Ok(Way::Home { mirrors: nodes.into_iter().filter(is_other).collect(), home, has_copy })
     }
 
     /// Whose account a call is about. What is malformed the service refuses in its own words.

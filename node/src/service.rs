@@ -17,6 +17,7 @@ pub mod links;
 pub mod login;
 pub mod messages;
 pub mod migration;
+mod mirror_lists;
 pub mod mirrors;
 pub mod names;
 mod ownership;
@@ -46,6 +47,7 @@ use clock::{Clock, Entropy};
 use collect::News;
 pub use failure::Failure;
 use ledger::Ledger;
+use mirror_lists::SeenMirrors;
 use names::Names;
 
 /// Where a request came from, as far as the door knows.
@@ -120,6 +122,8 @@ pub struct Service {
     failed_codes: Attempts<Username>,
     /// Follow requests by source, whatever becomes of them.
     follow_requests: Attempts<Source>,
+    /// Which nodes asked for what mirrors may have.
+    seen_mirrors: SeenMirrors,
     /// Who wants to know which accounts change.
     observer: OnceLock<Observer>,
     /// Time of the newest accepted call of an administrator; older ones are replays.
@@ -147,6 +151,7 @@ impl Service {
             failed_codes: Attempts::new(10, 60_000),
             // More than anybody has friends to ask in one sitting; a proxy's clients share it.
             follow_requests: Attempts::new(200, 10_000),
+            seen_mirrors: SeenMirrors::default(),
             observer: OnceLock::new(),
             last_admin_millis: AtomicI64::new(i64::MIN),
         }
@@ -176,7 +181,7 @@ impl Service {
         self.parts.blocks.is_broken()
     }
 
-    fn now_millis(&self) -> i64 {
+    pub(crate) fn now_millis(&self) -> i64 {
         self.parts.clock.now_millis()
     }
 

@@ -210,8 +210,31 @@ fn a_mirror_follows_serves_and_becomes_the_home() {
     mirror.start(&network);
     eventually("the mirror catches up", || mirror.mirror()["verified_millis"].is_number());
 
-    // The home dies. Whoever is at the mirror reads on, and logs in there.
+    // The owner sees who mirrors, and tells whoever should know: the node that she is at, which has no copy.
+    let mine = |alice: &Person| -> Vec<serde_json::Value> {
+        let status = alice.run(&home, &["mirror", "status", "--mine", "--json"]);
+        status.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let find = |all: &[serde_json::Value]| all.iter().find(|node| node["node"] == mirror.id.as_str()).cloned().unwrap();
+    eventually("the home knows that the mirror is up to date", || find(&mine(&alice))["is_current"] == true);
+    assert_eq!(find(&mine(&alice))["is_announced"], false);
+    alice.run(&home, &["mirror", "announce", &mirror.id]);
+    assert_eq!(find(&mine(&alice))["is_announced"], true);
+    eventually("the mirror has asked for the newest", || find(&mine(&alice))["is_current"] == true);
+    eventually("the mirror has all of it", || mirror.mirror()["behind_millis"] == 0);
+    alice.log_in(&witness);
+    assert_eq!(alice.run(&witness, &["cat", "meanwhile"]), "written while the mirror was away");
+
+    // The home dies. At the node in between one reads on, and logs in.
     home.kill();
+    let start = Instant::now();
+    assert_eq!(alice.run(&witness, &["cat", "meanwhile"]), "written while the mirror was away");
+    println!("read through a node without a copy {:?} after the home died", start.elapsed());
+    alice.log_in(&witness);
+    alice.run(&witness, &["get", "large", "large-from-afar"]);
+    assert_eq!(std::fs::read(alice.folder.join("large-from-afar")).unwrap(), large);
+
+    // Whoever is at the mirror reads on, too, and logs in there.
     alice.log_in(&mirror);
     let start = Instant::now();
     assert_eq!(alice.run(&mirror, &["cat", "meanwhile"]), "written while the mirror was away");

@@ -20,7 +20,8 @@
 //! OpenLink::open(transport, runtime, settings, &link, &password)  stat, list, download, upload, rename, remove without an account
 //! session.messages()   write_to_operator(text, reply_to)   dismiss_message(id)
 //! session.block(&name)   unblock(&name)   blocked()   profile(&name)   set_profile_field(field, content)
-//! session.space()   usage(&path)   mirror_token()   change_password(&old, &new, &())   delete_account(&password, &())
+//! session.mirror_token()   mirrors()   announce_mirrors(&nodes)   home_node()   migrate()   promote()
+//! session.space()   usage(&path)   change_password(&old, &new, &())   delete_account(&password, &())
 //! ```
 //!
 //! Paths are [`RemotePath`]s, `/user/directory/file`. Content comes from a [`ContentSource`] and goes to a
@@ -55,6 +56,7 @@
 //! | `identity`, `links`, `publishing` | secret links and published files of an account |
 //! | `open_link` | what a link leads to, opened without an account |
 //! | `account`, `sign_up`, `first_login`, `deletion` | accounts |
+//! | `home_node`, `mirror_nodes` | where the account lives, and which nodes mirror it |
 //! | `messages` | writing with the operator of the node |
 
 mod account;
@@ -85,6 +87,7 @@ mod links;
 mod listing;
 mod messages;
 mod mirror;
+mod mirror_nodes;
 mod moving;
 mod network;
 mod open_link;
@@ -125,6 +128,7 @@ pub use home_node::HomeNode;
 pub use keys::SessionState;
 pub use links::{LinkChange, LinkOptions, OwnLink};
 pub use listing::{Listing, Unreadable};
+pub use mirror_nodes::MirrorNodes;
 pub use open_link::{LinkPasswordSource, OpenLink};
 pub use path::{MAX_PATH_UNITS, PathError, RemotePath};
 pub use profile::profile_path;

@@ -90,6 +90,9 @@ pub async fn sign_up(global: &Global, args: SignUpArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How long a login may take after it is done, to tell the node of mirrors.
+const SPREAD_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Logs in and hands the session to the agent.
 pub async fn log_in(global: &Global, args: LoginArgs) -> Result<(), Failure> {
     let transport = global.transport()?;
@@ -117,6 +120,8 @@ pub async fn log_in(global: &Global, args: LoginArgs) -> Result<(), Failure> {
         format!("logged in as {} on {}", name.as_str(), transport.address()),
         &json!({ "username": name.as_str(), "identity": session.identity().to_string(), "server": transport.address() }),
     );
+    // The node reads from mirrors when homes are away, if it knows of them. It may do without.
+    let _ = tokio::time::timeout(SPREAD_PATIENCE, session.spread_mirrors()).await;
     Ok(())
 }
 

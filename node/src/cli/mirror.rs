@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use pyrgos_protocol::encoding::Cid;
 use pyrgos_protocol::mirroring::MirrorToken;
 use serde_json::json;
 
@@ -23,6 +24,16 @@ pub(super) enum MirrorCommand {
     /// Whoever has it can copy all blocks of the account, which stay encrypted, and the sealed data that a login needs. Give
     /// it to who runs the mirror over a channel that you trust.
     Create,
+    /// Tell your node and your friends which nodes mirror your account, so that they read there when its home is away
+    ///
+    /// The list is signed by you and takes the place of the one before. A node's identifier is what `pyrgos node id` shows.
+    Announce {
+        /// The nodes [default: those that asked the home for your data since it started]
+        nodes: Vec<String>,
+        /// An empty list: nobody mirrors the account any more
+        #[arg(long, conflicts_with = "nodes")]
+        none: bool,
+    },
     /// Let a node of this machine mirror an account; give it the owner's token
     ///
     /// Again for the same account, it changes the limit.
@@ -48,13 +59,16 @@ pub(super) enum MirrorCommand {
     },
     /// Show the copies that a node of this machine keeps, and how far they are behind
     Status {
+        /// The other side: which nodes mirror the account that you are logged in with
+        #[arg(long)]
+        mine: bool,
         #[command(flatten)]
         node: Box<NodeArguments>,
     },
 }
 
 /// Prints the owner's token.
-pub(super) async fn create(global: &Global) -> Result<(), Failure> {
+async fn create(global: &Global) -> Result<(), Failure> {
     let unlocked = Unlocked::open(global).await?;
     let bat = unlocked.session.mirror_token().await.map_err(fail)?;
     let token = MirrorToken { username: unlocked.session.username().clone(), bat };
@@ -64,10 +78,83 @@ pub(super) async fn create(global: &Global) -> Result<(), Failure> {
     unlocked.close()
 }
 
+impl MirrorCommand {
+    /// Whether it is about the account that one is logged in with.
+    pub(super) fn needs_session(&self) -> bool {
+        matches!(
+            self,
+            MirrorCommand::Create | MirrorCommand::Announce { .. } | MirrorCommand::Status { mine: true, .. }
+        )
+    }
+}
+
+/// The owner's commands.
+pub(super) async fn run_for_owner(global: &Global, command: MirrorCommand) -> Result<(), Failure> {
+    match command {
+        MirrorCommand::Create => create(global).await,
+        MirrorCommand::Announce { nodes, none } => announce(global, &nodes, none).await,
+        _ => show_mine(global).await,
+    }
+}
+
+async fn announce(global: &Global, nodes: &[String], none: bool) -> Result<(), Failure> {
+    let read = |text: &String| {
+        let error = |_| Failure::new(Kind::Usage, format!("`{}` is no identifier of a node", defused(text)));
+        Cid::from_server_id(text).map_err(error)
+    };
+    let mut nodes = nodes.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let unlocked = Unlocked::open(global).await?;
+    if nodes.is_empty() && !none {
+        nodes = unlocked.session.mirrors().await.map_err(fail)?.report.seen.into_iter().map(|seen| seen.node).collect();
+        if nodes.is_empty() {
+            return Err(Failure::new(Kind::NotFound, "no node has asked for your data since the home started")
+                .hint("name the nodes, or --none"));
+        }
+    }
+    unlocked.session.announce_mirrors(&nodes).await.map_err(fail)?;
+    let names: Vec<String> = nodes.iter().map(|node| node.hash().to_base58()).collect();
+    names.iter().for_each(|node| global.output().line(node.clone(), &json!({ "node": node, "is_announced": true })));
+    unlocked.close()
+}
+
+/// What the home and the owner's list say about the account's mirrors.
+async fn show_mine(global: &Global) -> Result<(), Failure> {
+    let unlocked = Unlocked::open(global).await?;
+    let mirrors = unlocked.session.mirrors().await.map_err(fail)?;
+    let announced = mirrors.announced.unwrap_or_default();
+    let silent = announced.iter().filter(|node| !mirrors.report.seen.iter().any(|seen| seen.node == **node));
+    let silent = silent.map(|node| (node, None));
+    let seen = mirrors.report.seen.iter().map(|seen| (&seen.node, Some(seen)));
+    let mut is_empty = true;
+    for (node, seen) in seen.chain(silent) {
+        is_empty = false;
+        let (name, is_announced) = (node.hash().to_base58(), announced.contains(node));
+        let asked = seen.and_then(|seen| jiff::Timestamp::from_millisecond(seen.asked_millis).ok());
+        let asked = asked.map_or("has not asked since the home started".to_owned(), |time| format!("asked {time:.0}"));
+        let state = match seen {
+            Some(seen) if seen.is_current => "for the newest state",
+            Some(_) => "and has not come for the newest state yet",
+            None => "",
+        };
+        let announced = if is_announced { "announced" } else { "not announced" };
+        let value = json!({
+            "node": name,
+            "asked_millis": seen.map(|seen| seen.asked_millis),
+            "is_current": seen.is_some_and(|seen| seen.is_current),
+            "is_announced": is_announced,
+        });
+        global.output().line(format!("{name}  {announced}  {asked} {state}").trim_end(), &value);
+    }
+    if is_empty {
+        global.output().note("no node mirrors this account; begin with pyrgos mirror create");
+    }
+    unlocked.close()
+}
+
 pub(super) fn run(command: MirrorCommand, output: Output) -> Result<(), Failure> {
     match command {
-        // That needs a session.
-        MirrorCommand::Create => {}
+        // Those need a session.
+        MirrorCommand::Create | MirrorCommand::Announce { .. } => {}
         MirrorCommand::Add { token_file, limit: Size(limit_bytes), from, node } => {
             let token = match token_file.as_os_str() == "-" {
                 true => secret::read_input()?,
@@ -84,7 +171,7 @@ pub(super) fn run(command: MirrorCommand, output: Output) -> Result<(), Failure>
             done(order(&node.config()?, Order::RemoveMirror { name: name.clone() })?)?;
             output.note(format!("{} is not mirrored any more", defused(&name)));
         }
-        MirrorCommand::Status { node } => {
+        MirrorCommand::Status { node, .. } => {
             let Reply::Mirrors(all) = order(&node.config()?, Order::Mirrors)? else { return Err(unexpected()) };
             all.iter().for_each(|status| output.line(line(status), status));
             if all.is_empty() {

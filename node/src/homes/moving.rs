@@ -45,11 +45,12 @@ impl Homes {
         let copier = Copier::new(self.peers.clone(), self.service.clone(), own);
         // While the present home serves on; then what was written meanwhile, when nothing is written there any more.
         let from = call.current_home.clone();
+        let now_millis = self.service.now_millis();
         for commit in [false, true] {
             let ask = MigrateUser { commit, ..call.clone() };
             let answer = self.peers.request(&from, &ask.request()).await.map_err(|error| told(&error))?;
             let snapshot = Arc::new(ask.read(answer)?);
-            copier.bring(&token, &from, snapshot.clone(), commit).await.map_err(refused)?;
+            copier.bring(&token, &[&from], snapshot.clone(), commit, now_millis).await.map_err(refused)?;
             if !commit {
                 continue;
             }

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use pyrgos_protocol::api::Call;
 use pyrgos_protocol::api::core::{GetChain, GetPublicKey, GetUsername, GetUsernames, MigrateUser, SignUp, UpdateChain};
-use pyrgos_protocol::api::mirror::GetMirrorSnapshot;
+use pyrgos_protocol::api::mirror::{GetMirrorList, GetMirrorSnapshot, GetMirrors, TellMirrors};
 
 use super::{RouterExt, Shared, endpoint, path, plain};
 use crate::service::{Failure, Service, Source};
@@ -19,7 +19,10 @@ pub(super) fn routes() -> Router<Shared> {
         .call::<SignUp>(Service::sign_up)
         .call::<UpdateChain>(Service::update_chain)
         .route(&path::<MigrateUser>(), endpoint(migrate_user))
+        .call::<GetMirrors>(Service::mirrors)
+        .call::<TellMirrors>(Service::tell_mirrors)
         .route(&path::<GetMirrorSnapshot>(), endpoint(mirror_snapshot))
+        .route(&path::<GetMirrorList>(), endpoint(mirror_list))
         .route(&usernames, endpoint(get_usernames))
         .route(&format!("{usernames}{{prefix}}"), endpoint(get_usernames))
 }
@@ -35,6 +38,10 @@ fn get_usernames(service: &Service, call: GetUsernames, _: Source) -> Result<Res
 
 fn mirror_snapshot(service: &Service, call: GetMirrorSnapshot, source: Source) -> Result<Response, Failure> {
     Ok(plain(GetMirrorSnapshot::write(&service.mirror_snapshot(call, source)?)))
+}
+
+fn mirror_list(service: &Service, call: GetMirrorList, source: Source) -> Result<Response, Failure> {
+    Ok(plain(GetMirrorList::write(&service.mirror_list_for(call, source)?)))
 }
 
 fn migrate_user(service: &Service, call: MigrateUser, source: Source) -> Result<Response, Failure> {

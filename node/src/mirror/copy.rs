@@ -1,35 +1,27 @@
 //! One pass over an account: ask its home for the pointers, fetch the blocks that the copy lacks, move the copy's pointers
 //! (`spec/06` §7.2, §7.3).
 //!
-//! Old and new tree are walked level by level, and what both have is not entered. Blocks are fetched several at a time,
-//! hashed as they arrive, and stored before what links to them counts; the pointers move last, all in one commit. A pass
-//! that breaks off is repeated: blocks that arrived are there already.
+//! Old and new tree are walked level by level ([`Part`]), and what both have is not entered. Blocks come from one or several
+//! nodes at once ([`Supply`]), are hashed as they arrive, and stored before what links to them counts; the pointers move
+//! last, all in one commit. A pass that breaks off is repeated: blocks that arrived are there already.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use pyrgos_protocol::api::mirror::GetMirrorSnapshot;
-use pyrgos_protocol::api::storage::GetBlock;
+use pyrgos_protocol::api::mirror::{GetMirrorList, GetMirrorSnapshot, TellMirrors};
 use pyrgos_protocol::api::{ApiError, Call};
-use pyrgos_protocol::encoding::{Cid, Codec, Value};
-use pyrgos_protocol::keys::Owner;
+use pyrgos_protocol::encoding::Cid;
 use pyrgos_protocol::migration::UserSnapshot;
-use pyrgos_protocol::mirroring::MirrorToken;
+use pyrgos_protocol::mirroring::{MirrorProof, MirrorToken};
 
+use super::existing;
+use super::part::Tree;
+use super::supply::Supply;
 use crate::p2p::{PeerError, Peers};
-use crate::service::mirrors::Copied;
 use crate::service::{Failure, Service};
 
-/// Blocks that are asked for at once. Each is at most 2 MiB.
-const IN_FLIGHT: usize = 16;
-
-/// Bytes of blocks that are stored together.
-const BATCH: usize = 4 << 20;
-
-/// Most blocks that one pass looks at.
-const MAX_BLOCKS: usize = 8 << 20;
+/// Most nodes that blocks come from at once.
+const MAX_SOURCES: usize = 3;
 
 /// A pass did not come to its end. What was there before is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +37,14 @@ pub enum CopyError {
         source_node: Cid,
         /// What it said.
         error: ApiError,
+    },
+    /// The other node gives no blocks.
+    #[error("{source_node} gives no blocks: {reason}")]
+    NotGiven {
+        /// Whom was asked.
+        source_node: Cid,
+        /// What it said.
+        reason: String,
     },
     /// The other node showed something that cannot be.
     #[error("{source_node} is not to be trusted: {reason}")]
@@ -68,6 +68,9 @@ pub enum CopyError {
         /// What it may be.
         limit_bytes: u64,
     },
+    /// There is nobody to copy from.
+    #[error("no node is known that has the account")]
+    NoSource,
     /// This node failed.
     #[error("this node failed: {0}")]
     Here(#[from] Failure),
@@ -99,28 +102,79 @@ impl Copier {
         Copier { peers, service, own }
     }
 
-    /// Brings the copy of an account to what another node, its home or another mirror, has.
+    /// Brings the copy of an account to what the first of some nodes that answers has: its home or another mirror. Blocks
+    /// come from all of them.
     ///
     /// # Errors
     /// [`CopyError`].
-    pub async fn pass(&self, token: &MirrorToken, from: &Cid, now_millis: i64) -> Result<Passed, CopyError> {
-        let call = GetMirrorSnapshot::new(token.username.clone(), token.bat.bat(), &self.own, now_millis);
-        let snapshot = Arc::new(self.ask(from, &call).await?);
-        self.bring(token, from, snapshot, false).await
+    pub async fn pass(&self, token: &MirrorToken, sources: &[Cid], now_millis: i64) -> Result<Passed, CopyError> {
+        let proof = self.proof(token, now_millis);
+        let (snapshot, list) = (GetMirrorSnapshot(proof.clone()), GetMirrorList(proof));
+        let mut failure = None;
+        for (number, from) in sources.iter().enumerate() {
+            let (asked, list) = tokio::join!(self.ask(from, &snapshot), self.ask(from, &list));
+            let asked = match asked {
+                Err(CopyError::Refused { error: ApiError::NotFound, .. }) => self.look(token, from).await,
+                asked => asked,
+            };
+            match asked {
+                Ok(snapshot) => {
+                    if let Ok(Some(signed)) = list {
+                        self.hear_list(token, signed).await;
+                    }
+                    let others = sources.iter().enumerate().filter(|(other, _)| *other != number);
+                    let all: Vec<&Cid> = [from].into_iter().chain(others.map(|(_, node)| node)).collect();
+                    match (self.bring(token, &all, Arc::new(snapshot), false, now_millis).await, failure.take()) {
+                        // That another mirror is behind this one says nothing against it.
+                        (Err(CopyError::Wrong { .. }), Some(first)) => failure = Some(first),
+                        (outcome, _) => return outcome,
+                    }
+                }
+                // It is away; perhaps another one is not.
+                Err(error @ CopyError::Peer(_)) => failure = failure.or(Some(error)),
+                Err(error) => match failure.take() {
+                    Some(first) => failure = Some(first),
+                    None => return Err(error),
+                },
+            }
+        }
+        Err(failure.unwrap_or(CopyError::NoSource))
     }
 
-    /// Brings the copy of an account to a snapshot that another node gave. `is_moving` if the account has this node as its
-    /// home by now, or will have.
+    /// What a home shows that has no snapshots.
+    async fn look(&self, token: &MirrorToken, from: &Cid) -> Result<UserSnapshot, CopyError> {
+        let username = token.username.clone();
+        let owner = self.blocking(move |service| service.owner_of(&username)).await?;
+        let owner = owner.ok_or_else(|| Failure::refused(format!("nobody has the name {}", token.username)))?;
+        existing::snapshot(self.peers.clone(), from, &owner, token).await
+    }
+
+    /// What is no list of the owner's is not kept.
+    async fn hear_list(&self, token: &MirrorToken, signed: Bytes) {
+        let call = TellMirrors { username: token.username.clone(), signed };
+        if let Err(error) = self.blocking(move |service| service.tell_mirrors(call)).await {
+            tracing::debug!(%error, "a list of mirrors was refused");
+        }
+    }
+
+    fn proof(&self, token: &MirrorToken, now_millis: i64) -> MirrorProof {
+        MirrorProof::new(token.username.clone(), token.bat.bat(), &self.own, now_millis)
+    }
+
+    /// Brings the copy of an account to a snapshot that the first of some nodes gave. `is_moving` if the account has this
+    /// node as its home by now, or will have.
     ///
     /// # Errors
     /// [`CopyError`].
     pub async fn bring(
         &self,
         token: &MirrorToken,
-        from: &Cid,
+        sources: &[&Cid],
         snapshot: Arc<UserSnapshot>,
         is_moving: bool,
+        now_millis: i64,
     ) -> Result<Passed, CopyError> {
+        let from = *sources.first().ok_or(CopyError::NoSource)?;
         let username = token.username.clone();
         let owner = self.blocking(move |service| service.owner_of(&username)).await?;
         if owner.as_ref() != Some(&snapshot.owner) || snapshot.username != token.username {
@@ -131,97 +185,17 @@ impl Copier {
         let news = self.blocking(move |service| service.news_in(&read)).await;
         let news = news.map_err(|failure| wrong(from, failure))?;
         let mut passed = Passed { pointers: news.len(), ..Passed::default() };
+        let supply = |node: &Cid| {
+            let proof = self.proof(token, now_millis);
+            Supply::new(self.peers.clone(), node.clone(), snapshot.owner.clone(), token.clone(), proof)
+        };
+        let mut supplies: Vec<Supply> = sources.iter().take(MAX_SOURCES).map(|node| supply(node)).collect();
         for copied in news {
-            self.copy_tree(token, from, &snapshot, copied, &mut passed).await?;
+            Tree::new(self.service.clone(), snapshot.owner.clone()).copy(copied, &mut supplies, &mut passed).await?;
         }
         let kept = snapshot.clone();
         self.blocking(move |service| service.adopt(&kept, is_moving)).await.map_err(|failure| wrong(from, failure))?;
         Ok(passed)
-    }
-
-    async fn copy_tree(
-        &self,
-        token: &MirrorToken,
-        from: &Cid,
-        snapshot: &UserSnapshot,
-        copied: Copied,
-        passed: &mut Passed,
-    ) -> Result<(), CopyError> {
-        let owner = &snapshot.owner;
-        let mut old: HashSet<Cid> = copied.before.into_iter().collect();
-        let mut new: HashSet<Cid> = copied.target.into_iter().collect();
-        let mut entered: HashSet<Cid> = HashSet::new();
-        while !new.is_empty() {
-            let common: HashSet<Cid> = old.intersection(&new).cloned().collect();
-            old.retain(|cid| !common.contains(cid));
-            new.retain(|cid| !common.contains(cid) && cid.identity_content().is_none() && !entered.contains(cid));
-            if entered.len() + new.len() > MAX_BLOCKS {
-                let reason = "a tree has too many blocks".to_owned();
-                return Err(CopyError::Wrong { source_node: from.clone(), reason });
-            }
-            entered.extend(new.iter().cloned());
-            let below_new = self.copy_level(token, from, owner, new.into_iter().collect(), passed).await?;
-            let level: Vec<Cid> = old.into_iter().collect();
-            let of = owner.clone();
-            old = self.blocking(move |service| links_here(service, &of, &level)).await?;
-            new = below_new;
-        }
-        Ok(())
-    }
-
-    /// Makes sure that some blocks are here. Answers what they link to.
-    async fn copy_level(
-        &self,
-        token: &MirrorToken,
-        from: &Cid,
-        owner: &Owner,
-        level: Vec<Cid>,
-        passed: &mut Passed,
-    ) -> Result<HashSet<Cid>, CopyError> {
-        let (of, asked) = (owner.clone(), level);
-        let (mut below, absent) = self.blocking(move |service| split(service, &of, asked)).await?;
-        let of = owner.clone();
-        let (used, limit_bytes) = self.blocking(move |service| service.mirror_space(&of)).await?;
-        let fetch = |cid: Cid| async {
-            let call = GetBlock { owner: owner.clone(), cid, bat: Some(token.bat.clone()) };
-            let block = self.ask(from, &call).await?;
-            let GetBlock { cid, .. } = call;
-            match block {
-                Some(block) if cid.matches(&block) => Ok((cid, block)),
-                Some(_) => {
-                    let reason = format!("it gives other bytes for the block {cid}");
-                    Err(CopyError::Wrong { source_node: from.clone(), reason })
-                }
-                None => Err(CopyError::Missing { source_node: from.clone(), block: cid }),
-            }
-        };
-        let mut arriving = stream::iter(absent.into_iter().map(fetch)).buffer_unordered(IN_FLIGHT);
-        let (mut batch, mut batch_bytes): (Vec<(Cid, Bytes)>, usize) = (Vec::new(), 0);
-        while let Some(arrived) = arriving.next().await {
-            let (cid, block) = arrived?;
-            passed.blocks += 1;
-            passed.bytes += block.len() as u64;
-            if used.saturating_add(passed.bytes) > limit_bytes {
-                return Err(CopyError::Limit { limit_bytes });
-            }
-            below.extend(links(&cid, &block));
-            batch_bytes += block.len();
-            batch.push((cid, block));
-            if batch_bytes >= BATCH {
-                self.store(owner, std::mem::take(&mut batch)).await?;
-                batch_bytes = 0;
-            }
-        }
-        self.store(owner, batch).await?;
-        Ok(below)
-    }
-
-    async fn store(&self, owner: &Owner, blocks: Vec<(Cid, Bytes)>) -> Result<(), CopyError> {
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        let owner = owner.clone();
-        Ok(self.blocking(move |service| service.adopt_blocks(&owner, &blocks)).await?)
     }
 
     async fn ask<C: Call>(&self, from: &Cid, call: &C) -> Result<C::Output, CopyError> {
@@ -245,40 +219,5 @@ fn wrong(from: &Cid, failure: Failure) -> CopyError {
             CopyError::Wrong { source_node: from.clone(), reason: error.message() }
         }
         failure => CopyError::Here(failure),
-    }
-}
-
-/// Which of some blocks are absent, and what those link to that are here.
-fn split(service: &Service, owner: &Owner, level: Vec<Cid>) -> Result<(HashSet<Cid>, Vec<Cid>), Failure> {
-    let (mut below, mut absent) = (HashSet::new(), Vec::new());
-    for cid in level {
-        if cid.codec() != Codec::DagCbor {
-            if !service.has_block(owner, &cid)? {
-                absent.push(cid);
-            }
-            continue;
-        }
-        match service.copied_block(owner, &cid)? {
-            Some(block) => below.extend(links(&cid, &block)),
-            None => absent.push(cid),
-        }
-    }
-    Ok((below, absent))
-}
-
-fn links_here(service: &Service, owner: &Owner, level: &[Cid]) -> Result<HashSet<Cid>, Failure> {
-    let mut below = HashSet::new();
-    for cid in level.iter().filter(|cid| cid.codec() == Codec::DagCbor) {
-        if let Some(block) = service.copied_block(owner, cid)? {
-            below.extend(links(cid, &block));
-        }
-    }
-    Ok(below)
-}
-
-fn links(cid: &Cid, block: &Bytes) -> Vec<Cid> {
-    match cid.codec() {
-        Codec::DagCbor => Value::decode_shared(block).map(|value| value.links()).unwrap_or_default(),
-        _ => Vec::new(),
     }
 }

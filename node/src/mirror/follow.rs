@@ -301,9 +301,15 @@ impl Follower {
         let (service, username) = (self.service.clone(), self.token.username.clone());
         let home = tokio::task::spawn_blocking(move || service.home_elsewhere(&username)).await;
         let Some(home) = home.unwrap_or(Err(Failure::Damaged("panic")))? else { return Ok(None) };
-        let source = self.from.clone().unwrap_or(home);
+        let source = self.from.clone().unwrap_or_else(|| home.clone());
         self.lock().source = Some(source.clone());
-        self.copier.pass(&self.token, &source, self.clock.now_millis()).await.map(Some)
+        let (service, username) = (self.service.clone(), self.token.username.clone());
+        let list = tokio::task::spawn_blocking(move || service.mirror_list(&username)).await;
+        let list = list.unwrap_or(Err(Failure::Damaged("panic")))?;
+        let others = list.map_or(Vec::new(), |list| list.nodes).into_iter().chain([home]);
+        let is_other = |node: &Cid| *node != source && !self.service.ids().contains(node);
+        let sources: Vec<Cid> = [source.clone()].into_iter().chain(others.filter(is_other)).collect();
+        self.copier.pass(&self.token, &sources, self.clock.now_millis()).await.map(Some)
     }
 
     fn note(&self, outcome: Result<Option<Passed>, CopyError>) {

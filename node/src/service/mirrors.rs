@@ -4,29 +4,43 @@
 //! it fetched itself. What it keeps is checked as what a client writes is: signatures, sequences, owner proofs, and that
 //! every block of a tree is there before a pointer leads to it.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
 use pyrgos_protocol::api::ApiError;
 use pyrgos_protocol::api::core::{Decision, MigrateUser};
-use pyrgos_protocol::api::mirror::{GetMirrorSnapshot, PROOF_WINDOW_MILLIS};
-use pyrgos_protocol::encoding::{Cid, ToCbor};
+use pyrgos_protocol::api::mirror::GetMirrorSnapshot;
+use pyrgos_protocol::encoding::{Cid, ToCbor, Value};
 use pyrgos_protocol::keys::{Owner, ProofOfWork, Writer};
 use pyrgos_protocol::merkle::bat::BatWithId;
 use pyrgos_protocol::merkle::pointer::{PointerUpdate, admit_target};
 use pyrgos_protocol::migration::UserSnapshot;
-use pyrgos_protocol::mirroring::MirrorToken;
+use pyrgos_protocol::mirroring::proof::PROOF_WINDOW_MILLIS;
+use pyrgos_protocol::mirroring::{DifferencePart, DifferenceRequest, MirrorProof, MirrorToken};
 use pyrgos_protocol::names::Username;
 use pyrgos_store::{Batch, Blocks, Prefix, RecordKey, Records, Table};
 
 use super::login::LoginRow;
 use super::pointers::{Move, not_present};
+use super::storage::may_read;
 use super::usage::count_record;
-use super::view::View;
+use super::view::{View, has_links};
 use super::{Failure, Service, Source};
 
 /// The transaction that guards the blocks of copies until a pointer leads to them.
 const TRANSACTION: &str = "mirror";
+
+/// Most blocks of a tree that one answer goes through. Who asks goes on from there.
+const MAX_GIVEN: usize = 1 << 20;
+
+/// What a block links to; nothing if it is none that has links.
+pub fn links_of(cid: &Cid, block: &Bytes) -> Vec<Cid> {
+    match has_links(cid.codec()) {
+        true => Value::decode_shared(block).map(|value| value.links()).unwrap_or_default(),
+        false => Vec::new(),
+    }
+}
 
 /// A pointer of a snapshot that is to be copied.
 pub struct Copied {
@@ -39,26 +53,94 @@ pub struct Copied {
 }
 
 impl Service {
+    /// Whom a proof opens an account's blocks for: the account, and the token that it was made with.
+    ///
+    /// # Errors
+    /// An unknown name and a wrong token look the same.
+    fn opened_by(&self, proof: &MirrorProof, asking: &Cid) -> Result<(Owner, BatWithId), Failure> {
+        if self.now_millis().abs_diff(proof.time_millis) > PROOF_WINDOW_MILLIS.unsigned_abs() {
+            return Err(Failure::refused("Stale auth time, is your clock accurate?"));
+        }
+        let mut bats = self.bats(proof.username.as_str())?.into_iter();
+        match (self.owner_of(&proof.username)?, bats.find(|bat| proof.is_proven_by(bat.bat(), asking))) {
+            (Some(owner), Some(bat)) => Ok((owner, bat)),
+            _ => Err(ApiError::Unauthorised.into()),
+        }
+    }
+
+    /// The account that a proof opens for the node that a call comes from.
+    pub(super) fn opened_for<'a>(&self, proof: &MirrorProof, source: &'a Source) -> Result<(Owner, &'a Cid), Failure> {
+        let Source::Peer(asking) = source else { return Err(ApiError::Unauthorised.into()) };
+        Ok((self.opened_by(proof, asking)?.0, asking))
+    }
+
     /// Shows a mirror everything that is kept of an account beside its blocks. The login data only if there is no second
     /// factor: a copy of them would be open to whoever has the password alone.
     pub fn mirror_snapshot(&self, call: GetMirrorSnapshot, source: Source) -> Result<UserSnapshot, Failure> {
-        let Source::Peer(asking) = &source else { return Err(ApiError::Unauthorised.into()) };
-        if self.now_millis().abs_diff(call.time_millis) > PROOF_WINDOW_MILLIS.unsigned_abs() {
-            return Err(Failure::refused("Stale auth time, is your clock accurate?"));
-        }
-        // An unknown name and a wrong token look the same.
-        let bats = self.bats(call.username.as_str())?;
-        let owner = self.owner_of(&call.username)?;
-        let (Some(owner), true) = (owner, bats.iter().any(|bat| call.is_proven_by(bat.bat(), asking))) else {
-            return Err(ApiError::Unauthorised.into());
-        };
+        let GetMirrorSnapshot(proof) = call;
+        let (owner, asking) = self.opened_for(&proof, &source)?;
         let _lock = self.lock_owner(&owner);
-        let mut snapshot = self.snapshot(&call.username, &owner, 0)?;
-        let factors = Prefix::of_username(Table::SecondFactors, call.username.as_str());
+        let mut snapshot = self.snapshot(&proof.username, &owner, 0)?;
+        let factors = Prefix::of_username(Table::SecondFactors, proof.username.as_str());
         if !self.parts.records.scan(&factors, None, 1)?.is_empty() {
             snapshot.login = None;
         }
+        self.seen_mirrors.note(&owner, asking, &snapshot, self.now_millis());
         Ok(snapshot)
+    }
+
+    /// Gives a mirror the blocks of a new tree that an old one does not have, level by level, until `give` says that nobody
+    /// wants more. Where the old tree is not there any more, nothing below that level is given.
+    ///
+    /// # Errors
+    /// The proof opens nothing, or the store fails.
+    pub fn give_difference(
+        &self,
+        request: &DifferenceRequest,
+        asking: &Cid,
+        mut give: impl FnMut(DifferencePart) -> bool,
+    ) -> Result<(), Failure> {
+        let (owner, bat) = self.opened_by(&request.proof, asking)?;
+        let view = View::new(&*self.parts.blocks, &owner);
+        let (mut base, mut level) = (request.base.clone(), request.wanted.clone());
+        let mut given: HashSet<Cid> = level.iter().cloned().collect();
+        let mut bytes = 0_u64;
+        loop {
+            let mut below = Vec::new();
+            for cid in level {
+                let Some(block) = view.get(&cid)?.filter(|block| may_read(&cid, block, Some(&bat)).is_ok()) else {
+                    if !give(DifferencePart::Absent(cid)) {
+                        return Ok(());
+                    }
+                    continue;
+                };
+                bytes = bytes.saturating_add(block.len() as u64);
+                if bytes > request.max_bytes && bytes > block.len() as u64 {
+                    return Ok(());
+                }
+                below.extend(links_of(&cid, &block));
+                if !give(DifferencePart::Block(cid, block)) {
+                    return Ok(());
+                }
+            }
+            if !request.is_deep {
+                return Ok(());
+            }
+            let mut base_below = HashSet::new();
+            for cid in &base {
+                match view.get(cid)? {
+                    Some(block) => base_below.extend(links_of(cid, &block)),
+                    None => return Ok(()),
+                }
+            }
+            let common: HashSet<Cid> = below.iter().filter(|cid| base_below.contains(*cid)).cloned().collect();
+            base = base_below.into_iter().filter(|cid| !common.contains(cid) && has_links(cid.codec())).collect();
+            let is_new = |cid: &Cid| !common.contains(cid) && cid.identity_content().is_none();
+            level = below.into_iter().filter(|cid| is_new(cid) && given.insert(cid.clone())).collect();
+            if level.is_empty() || given.len() > MAX_GIVEN || base.len() > MAX_GIVEN {
+                return Ok(());
+            }
+        }
     }
 
     /// The mirror tokens of an account. A mirror that got something new tells its own mirrors, too.

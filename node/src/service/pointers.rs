@@ -262,7 +262,7 @@ impl Service {
         let name = username.as_str();
         let of_name = [Table::SecondFactors, Table::Bats, Table::Messages];
         let batch = of_name.iter().fold(batch, |batch, table| batch.delete_all(Prefix::of_username(*table, name)));
-        let single = [RecordKey::login(name), RecordKey::space_request(name)];
+        let single = [RecordKey::login(name), RecordKey::space_request(name), RecordKey::mirror_list(name)];
         Ok(single.into_iter().fold(batch, Batch::delete))
     }
 

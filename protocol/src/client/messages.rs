@@ -65,7 +65,7 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         }
     }
 
-    fn now_millis(&self) -> i64 {
+    pub(crate) fn now_millis(&self) -> i64 {
         millis(self.core().network.runtime.now())
     }
 }

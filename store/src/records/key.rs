@@ -50,13 +50,15 @@ pub enum Table {
     NameBlocks,
     /// Nodes of the present tree of all names (`spec/06` §2.2): CID.
     NameNodes,
+    /// The owner's signed list of nodes that mirror the account (design §4): username.
+    MirrorLists,
     /// What the node keeps about itself: name.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 20] = [
+    pub const ALL: [Table; 21] = [
         Table::Pointers,
         Table::Writers,
         Table::Logins,
@@ -76,6 +78,7 @@ impl Table {
         Table::SpaceRequests,
         Table::NameBlocks,
         Table::NameNodes,
+        Table::MirrorLists,
         Table::Meta,
     ];
 
@@ -101,6 +104,7 @@ impl Table {
             Table::SpaceRequests => "space-requests",
             Table::NameBlocks => "name-blocks",
             Table::NameNodes => "name-nodes",
+            Table::MirrorLists => "mirror-lists",
             Table::Meta => "meta",
         }
     }
@@ -214,6 +218,11 @@ impl RecordKey {
         RecordKey { table: Table::NameNodes, bytes: cid.to_bytes() }
     }
 
+    /// [`Table::MirrorLists`].
+    pub fn mirror_list(username: &str) -> Self {
+        Prefix::of_username(Table::MirrorLists, username).then(&[])
+    }
+
     /// [`Table::Meta`].
     pub fn meta(name: &str) -> Self {
         RecordKey { table: Table::Meta, bytes: name.as_bytes().to_vec() }
@@ -255,6 +264,7 @@ impl RecordKey {
             | Table::Bats
             | Table::Quotas
             | Table::Messages
+            | Table::MirrorLists
             | Table::SpaceRequests => self.split()?.0,
             _ => return None,
         };

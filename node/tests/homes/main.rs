@@ -1,5 +1,8 @@
 //! A client talks to any node: calls about an account go to the node where it lives, and what that one answers is checked.
 
+mod friends;
+mod sources;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -17,6 +20,7 @@ use pyrgos::native::{HttpTransport, NativeRuntime};
 use pyrgos::p2p::{Answer, Gossip, PeerError, PeerStream, Peers};
 use pyrgos::service::Failure;
 use pyrgos::service::clock::{Clock, SystemClock, SystemEntropy};
+use pyrgos_protocol::api::mirror::{GetMirrorList, TellMirrors};
 use pyrgos_protocol::api::mutable::GetPointer;
 use pyrgos_protocol::api::storage::GetBlock;
 use pyrgos_protocol::api::{ApiError, Call, Request, Response, Transport, TransportError};
@@ -209,13 +213,13 @@ impl Peers for Liar {
                 self.fetched.lock().unwrap().push(GetBlock::parse(request).unwrap());
             }
             let answer = self.honest.request(node, request).await?;
-            let lie = *self.lie.lock().unwrap();
+            let lie = self.lie.lock().unwrap().filter(|_| request.path != GetMirrorList::PATH);
             Ok(lie.map_or(answer.clone(), |lie| lie(answer)))
         })
     }
 
     fn open<'a>(&'a self, node: &'a Cid, _: &'static str) -> Answer<'a, PeerStream> {
-        Box::pin(async move { Err(PeerError::Timeout { node: node.clone() }) })
+        Box::pin(async move { Err(PeerError::Refused { node: node.clone(), reason: "not spoken".to_owned() }) })
     }
 }
 
@@ -305,18 +309,19 @@ async fn a_source_that_lies() {
     let liar = Arc::new(Liar { honest, lie: Mutex::default(), asked: AtomicUsize::new(0), fetched: Mutex::default() });
     let copier = Copier::new(liar.clone(), service.clone(), own);
     let now = || SystemClock.now_millis();
+    let from_home = std::slice::from_ref(&home);
     let lie = |lie: Option<Lie>| *liar.lie.lock().unwrap() = lie;
     put(&alice, "/alice/file", &[7; 300_000]).await;
 
     // Nothing is copied that nobody asked this node to mirror.
-    assert!(copier.pass(&token, &home, now()).await.is_err());
+    assert!(copier.pass(&token, from_home, now()).await.is_err());
     assert!(!service.has_copy(alice.identity()).unwrap());
     service.keep_mirror(&token, 1 << 30).unwrap();
     // A token of somebody else opens nothing; neither does a proof of long ago.
     let other = BatWithId::mirror(Bat::from_bytes([9; 32]));
     let stranger = MirrorToken { username: name("alice"), bat: other };
-    assert!(matches!(copier.pass(&stranger, &home, now()).await, Err(CopyError::Refused { .. })));
-    assert!(matches!(copier.pass(&token, &home, now() - 3_600_000).await, Err(CopyError::Refused { .. })));
+    assert!(matches!(copier.pass(&stranger, from_home, now()).await, Err(CopyError::Refused { .. })));
+    assert!(matches!(copier.pass(&token, from_home, now() - 3_600_000).await, Err(CopyError::Refused { .. })));
 
     // Bytes of blocks that are others, or none.
     lie(Some(|answer| match UserSnapshot::from_bytes(&answer.body) {
@@ -327,13 +332,13 @@ async fn a_source_that_lies() {
             Response::ok(body)
         }
     }));
-    let error = copier.pass(&token, &home, now()).await.unwrap_err();
+    let error = copier.pass(&token, from_home, now()).await.unwrap_err();
     assert!(matches!(&error, CopyError::Wrong { source_node, .. } if *source_node == home), "{error}");
     lie(Some(|answer| match UserSnapshot::from_bytes(&answer.body) {
         Ok(_) => answer,
         Err(_) => Response::ok(Bytes::new()),
     }));
-    assert!(matches!(copier.pass(&token, &home, now()).await, Err(CopyError::Missing { .. })));
+    assert!(matches!(copier.pass(&token, from_home, now()).await, Err(CopyError::Missing { .. })));
     // A pointer that its writer did not sign.
     lie(Some(|answer| match UserSnapshot::from_bytes(&answer.body) {
         Ok(mut snapshot) => {
@@ -344,25 +349,25 @@ async fn a_source_that_lies() {
         }
         Err(_) => answer,
     }));
-    let error = copier.pass(&token, &home, now()).await.unwrap_err();
+    let error = copier.pass(&token, from_home, now()).await.unwrap_err();
     assert!(error.to_string().contains("not signed by it") && error.to_string().contains(&home.to_string()), "{error}");
     assert!(!service.has_copy(alice.identity()).unwrap(), "nothing of it is kept as a copy");
 
     // The truth, at last; then a home that goes back to it after there was more.
     lie(None);
-    assert!(copier.pass(&token, &home, now()).await.unwrap().blocks > 5);
-    assert_eq!(copier.pass(&token, &home, now()).await.unwrap(), Passed::default(), "nothing is fetched twice");
+    assert!(copier.pass(&token, from_home, now()).await.unwrap().blocks > 5);
+    assert_eq!(copier.pass(&token, from_home, now()).await.unwrap(), Passed::default(), "nothing is fetched twice");
     static OLD: Mutex<Option<Bytes>> = Mutex::new(None);
     lie(Some(|answer| {
         OLD.lock().unwrap().get_or_insert(answer.body.clone());
         answer
     }));
-    copier.pass(&token, &home, now()).await.unwrap();
+    copier.pass(&token, from_home, now()).await.unwrap();
     put(&alice, "/alice/more", b"more").await;
     lie(None);
-    copier.pass(&token, &home, now()).await.unwrap();
+    copier.pass(&token, from_home, now()).await.unwrap();
     lie(Some(|_| Response::ok(OLD.lock().unwrap().clone().unwrap())));
-    let error = copier.pass(&token, &home, now()).await.unwrap_err();
+    let error = copier.pass(&token, from_home, now()).await.unwrap_err();
     assert!(
         error.to_string().contains("is older than its copy") && error.to_string().contains(&home.to_string()),
         "{error}"
@@ -373,7 +378,7 @@ async fn a_source_that_lies() {
     service.keep_mirror(&token, 1000).unwrap();
     put(&alice, "/alice/large", &[8; 2_000_000]).await;
     let before = service.mirror_space(alice.identity()).unwrap().0;
-    assert!(matches!(copier.pass(&token, &home, now()).await, Err(CopyError::Limit { limit_bytes: 1000 })));
+    assert!(matches!(copier.pass(&token, from_home, now()).await, Err(CopyError::Limit { limit_bytes: 1000 })));
     assert_eq!(service.mirror_space(alice.identity()).unwrap().0, before);
     service.drop_mirror(&name("alice")).unwrap();
     assert!(!service.has_copy(alice.identity()).unwrap());
