@@ -6,6 +6,7 @@
 
 #![allow(unreachable_pub, reason = "the modules belong to this test alone")]
 
+mod links;
 mod model;
 #[path = "../people/mod.rs"]
 mod people;
@@ -15,19 +16,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use model::{Id, User, World};
+use model::{Id, Link, User, World};
 use people::client_runtime::Stream;
 use people::{Friends, TestSession, USERS, name, path, run, runtime};
 use pyrgos::service::Service;
 use pyrgos_protocol::api::mutable::GetPointer;
 use pyrgos_protocol::api::storage::{GetBlock, LookUpChunks};
-use pyrgos_protocol::client::{ClientError, Entry, IfExists, ReceivedShare, RemotePath, Taken};
+use pyrgos_protocol::client::{
+    ClientError, Entry, IfExists, InlineRuntime, LinkOptions, OpenLink, ReceivedShare, RemotePath, Settings,
+    SharedItem, Taken, UploadOptions,
+};
 use pyrgos_protocol::cryptree::AbsoluteCapability;
 use pyrgos_protocol::cryptree::node::CryptreeNode;
 use pyrgos_protocol::encoding::FromCbor;
+use pyrgos_protocol::links::SecretLink;
+use pyrgos_protocol::links::address::LinkAddress;
 use pyrgos_protocol::merkle::WriterData;
 use pyrgos_protocol::merkle::bat::{BatWithId, ChunkMirrorCap};
 use pyrgos_protocol::merkle::pointer::PointerUpdate;
+use pyrgos_protocol::social::group::{GroupKind, GroupUid};
 use pyrgos_protocol::social::places;
 use pyrgos_protocol::social::shared_with::Recipient;
 use pyrgos_protocol::social::stream::Records;
@@ -59,6 +66,15 @@ const OPERATIONS: [(Operation, usize); 11] = [
     (Operation::LogIn, 1),
 ];
 
+/// What happens in every third sequence as well: links take time on purpose.
+const MORE_OPERATIONS: [(Operation, usize); 5] = [
+    (Operation::ShareWithFriends, 2),
+    (Operation::UnshareWithFriends, 1),
+    (Operation::CreateLink, 3),
+    (Operation::WriteThroughLink, 2),
+    (Operation::WithdrawLink, 1),
+];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     MakeDirectory,
@@ -72,8 +88,16 @@ enum Operation {
     Delete,
     Share,
     ShareToWrite,
+    /// With the group, to read.
+    ShareWithFriends,
     /// All access or that to write.
     Unshare,
+    /// All access of the group and of everybody in it.
+    UnshareWithFriends,
+    CreateLink,
+    /// By somebody without an account; a link to read refuses it.
+    WriteThroughLink,
+    WithdrawLink,
     /// Writing what may only be read.
     Trespass,
     /// A session that knows nothing of what happened.
@@ -122,9 +146,11 @@ impl Dice {
         ["a", "b", "c", "d"][self.below(4)]
     }
 
-    fn operation(&mut self) -> Operation {
-        let mut at = self.below(OPERATIONS.iter().map(|(_, weight)| weight).sum());
-        for (operation, weight) in OPERATIONS {
+    fn operation(&mut self, has_more: bool) -> Operation {
+        let more = if has_more { &MORE_OPERATIONS[..] } else { &[] };
+        let operations = || OPERATIONS.iter().chain(more).copied();
+        let mut at = self.below(operations().map(|(_, weight)| weight).sum());
+        for (operation, weight) in operations() {
             match at.checked_sub(weight) {
                 Some(rest) => at = rest,
                 None => return operation,
@@ -139,6 +165,8 @@ struct Game {
     seed: u64,
     service: Arc<Service>,
     sessions: Vec<TestSession>,
+    /// How each user's record names the group of all friends.
+    friends: Vec<GroupUid>,
     world: World,
     dice: Dice,
     /// What happened, for whoever reads a failure.
@@ -162,9 +190,14 @@ impl Game {
     fn new(seed: u64) -> Self {
         let (service, sessions) = Friends::prepared().start(seed);
         let dice = Dice(pyrgos_protocol::client::Runtime::rng(&runtime(seed.wrapping_add(1 << 50))));
+        let friends = |session: &TestSession| {
+            let groups = run(session.groups()).unwrap();
+            groups.into_iter().find(|group| group.kind == GroupKind::Friends).expect("the group of friends").uid
+        };
         Game {
             seed,
             service,
+            friends: sessions.iter().map(friends).collect(),
             sessions,
             world: World::new(USERS.len()),
             dice,
@@ -216,7 +249,7 @@ impl Game {
     /// Does something, and compares everything. What cannot be done now is replaced by something else.
     fn step(&mut self) {
         loop {
-            let (operation, user) = (self.dice.operation(), self.dice.below(USERS.len()));
+            let (operation, user) = (self.dice.operation(self.has_more()), self.dice.below(USERS.len()));
             self.touched = BTreeSet::from([user]);
             if self.perform(operation, user).is_some() {
                 self.compare(user);
@@ -225,11 +258,19 @@ impl Game {
         }
     }
 
+    /// Whether there are links and groups.
+    fn has_more(&self) -> bool {
+        self.seed.is_multiple_of(3)
+    }
+
     /// Compares everybody's view with the model after a step of one of them.
     fn compare(&mut self, actor: User) {
         for user in 0..USERS.len() {
             self.check_own(user);
             self.check_granted(user);
+            if self.has_more() && (self.touched.contains(&user) || user == actor) {
+                self.check_links(user);
+            }
             // Trees of others have not moved since they were last read, and are compared by their listing.
             self.check_received(user, |owner| self.touched.contains(&owner) || user == actor);
         }
@@ -252,7 +293,12 @@ impl Game {
             Operation::Delete => self.delete(user),
             Operation::Share => self.share(user),
             Operation::ShareToWrite => self.share_to_write(user),
+            Operation::ShareWithFriends => self.share_with_friends(user),
             Operation::Unshare => self.unshare(user),
+            Operation::UnshareWithFriends => self.unshare_with_friends(user),
+            Operation::CreateLink => self.create_link(user),
+            Operation::WriteThroughLink => self.write_through_link(user),
+            Operation::WithdrawLink => self.withdraw_link(user),
             Operation::Trespass => self.trespass(user),
             Operation::LogIn => {
                 self.tell(user, "logs in again".to_owned());
@@ -385,6 +431,30 @@ impl Game {
         Some(())
     }
 
+    fn share_with_friends(&mut self, user: User) -> Option<()> {
+        let id = self.pick_item(|world, id| world.item(id).owner == user)?;
+        let at = self.path(id);
+        self.tell(user, format!("share {at} with @friends"));
+        let granted = run(self.sessions[user].share(&at, &[GroupKind::Friends])).unwrap();
+        let was = std::mem::replace(&mut self.world.item_mut(id).is_for_friends, true);
+        assert_eq!(!was, !granted.is_empty(), "granted anew");
+        Some(())
+    }
+
+    fn unshare_with_friends(&mut self, user: User) -> Option<()> {
+        let id = self.pick_item(|world, id| world.item(id).owner == user && world.item(id).is_shared())?;
+        let at = self.path(id);
+        self.tell(user, format!("unshare {at} with @friends"));
+        let revoked = run(self.sessions[user].unshare(&at, &[GroupKind::Friends], Taken::All)).unwrap();
+        assert!(!revoked.from.is_empty() && revoked.dropped.is_empty(), "{revoked:?}");
+        let item = self.world.item_mut(id);
+        item.is_for_friends = false;
+        item.readers.clear();
+        item.writers.clear();
+        (0..USERS.len()).filter(|other| *other != user).for_each(|other| self.try_old_capabilities(user, other));
+        Some(())
+    }
+
     fn unshare(&mut self, user: User) -> Option<()> {
         let id = self.pick_item(|world, id| world.item(id).owner == user && world.item(id).is_shared())?;
         let from = (user + 1 + self.dice.below(USERS.len() - 1)) % USERS.len();
@@ -420,7 +490,7 @@ impl Game {
                     .map(|cap| cap.map_key),
             );
         }
-        let shared = self.world.shared_with(to).into_iter().filter(|id| self.world.item(*id).owner == owner);
+        let shared = self.world.items().filter(|(_, item)| item.owner == owner && item.is_granted_to(to));
         // The directories of both groups are shared as well.
         assert_eq!(live.len(), shared.count() + 2, "capabilities of {} that open for {}", USERS[owner], USERS[to]);
     }
@@ -493,14 +563,22 @@ impl Game {
     fn check_granted(&self, user: User) {
         let home = path(&format!("/{}", USERS[user]));
         let recipients = |given: Vec<Recipient>| given.into_iter().collect::<BTreeSet<_>>();
-        let users = |users: &BTreeSet<User>| users.iter().map(|user| name(USERS[*user]).into()).collect();
-        let seen = run(self.sessions[user].shares(&home)).unwrap().into_iter();
+        let users = |users: &BTreeSet<User>| -> BTreeSet<Recipient> {
+            users.iter().map(|user| name(USERS[*user]).into()).collect()
+        };
+        let readers = |item: &model::Item| {
+            let group = item.is_for_friends.then(|| Recipient::from(self.friends[user].clone()));
+            users(&item.readers).into_iter().chain(group).collect()
+        };
+        // Of what only has links nothing is shared with anybody.
+        let is_shared = |item: &SharedItem| !item.shares.readers.is_empty() || !item.shares.writers.is_empty();
+        let seen = run(self.sessions[user].shares(&home)).unwrap().into_iter().filter(is_shared);
         let mut seen: Vec<_> = seen
             .map(|item| (item.path.to_string(), recipients(item.shares.readers), recipients(item.shares.writers)))
             .collect();
         let shared = self.world.items().filter(|(_, item)| item.owner == user && item.is_shared());
         let mut expected: Vec<(String, BTreeSet<Recipient>, BTreeSet<Recipient>)> =
-            shared.map(|(id, item)| (self.path(id).to_string(), users(&item.readers), users(&item.writers))).collect();
+            shared.map(|(id, item)| (self.path(id).to_string(), readers(item), users(&item.writers))).collect();
         seen.sort();
         expected.sort();
         assert_eq!(seen, expected, "the record of what {} shares", USERS[user]);

@@ -2,11 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pyrgos_protocol::links::SecretLink;
+
 /// Which of the three users.
 pub type User = usize;
 
 /// An item, whatever its name and place become.
 pub type Id = usize;
+
+/// A secret link.
+#[derive(Clone)]
+pub struct Link {
+    pub secret: SecretLink,
+    pub is_writable: bool,
+}
 
 /// A file or a directory.
 pub struct Item {
@@ -17,25 +26,35 @@ pub struct Item {
     pub content: Option<Vec<u8>>,
     /// Whom it was shared with to read.
     pub readers: BTreeSet<User>,
+    /// Whether it was shared with the group of all friends, who are the two others, to read.
+    pub is_for_friends: bool,
+    /// Its secret links.
+    pub links: Vec<Link>,
     /// Whom it was shared with to write.
     pub writers: BTreeSet<User>,
-    /// Whether it was ever shared to write: from then on it has a key of its own, and what moves over its border is a
+    /// Whether it was ever shared to write, or a link to write was made: from then on it has a key of its own, and what moves over its border is a
     /// copy, with which nothing is shared.
     pub has_own_space: bool,
 }
 
 impl Item {
     fn new(owner: User, parent: Option<Id>, name: &str, content: Option<Vec<u8>>) -> Self {
-        let (readers, writers) = (BTreeSet::new(), BTreeSet::new());
-        Item { owner, parent, name: name.to_owned(), content, readers, writers, has_own_space: false }
+        let (readers, writers, links) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (is_for_friends, has_own_space) = (false, false);
+        Item { owner, parent, name: name.to_owned(), content, readers, is_for_friends, links, writers, has_own_space }
     }
 
     pub fn is_shared(&self) -> bool {
-        !self.readers.is_empty() || !self.writers.is_empty()
+        self.is_for_friends || !self.readers.is_empty() || !self.writers.is_empty()
+    }
+
+    /// Whether a user was granted it by name.
+    pub fn is_granted_to(&self, user: User) -> bool {
+        self.readers.contains(&user) || self.writers.contains(&user)
     }
 
     pub fn is_shared_with(&self, user: User) -> bool {
-        self.readers.contains(&user) || self.writers.contains(&user)
+        self.is_granted_to(user) || (self.is_for_friends && user != self.owner)
     }
 }
 
@@ -43,11 +62,13 @@ impl Item {
 pub struct World {
     items: BTreeMap<Id, Item>,
     next: Id,
+    /// Links that were withdrawn, or whose items are no more.
+    pub ended: Vec<SecretLink>,
 }
 
 impl World {
     pub fn new(users: usize) -> Self {
-        let mut world = World { items: BTreeMap::new(), next: 0 };
+        let mut world = World { items: BTreeMap::new(), next: 0, ended: Vec::new() };
         for owner in 0..users {
             world.add(Item::new(owner, None, "", None));
         }
@@ -112,9 +133,17 @@ impl World {
         self.item(id).parent.is_some_and(|parent| self.may_write(user, parent))
     }
 
-    /// Whether an item or anything in it is shared by itself.
+    /// The links of an owner.
+    pub fn links(&self, owner: User) -> impl Iterator<Item = (Id, &Link)> {
+        let own = self.items().filter(move |(_, item)| item.owner == owner);
+        own.flat_map(|(id, item)| item.links.iter().map(move |link| (id, link)))
+    }
+
+    /// Whether an item or anything in it is shared by itself, or has a link.
     pub fn has_shares(&self, id: Id) -> bool {
-        self.item(id).is_shared() || self.children(id).any(|child| self.has_shares(child))
+        self.item(id).is_shared()
+            || !self.item(id).links.is_empty()
+            || self.children(id).any(|child| self.has_shares(child))
     }
 
     /// What was shared with a user.
@@ -153,8 +182,11 @@ impl World {
             return;
         }
         match existing {
-            // It stays the file that it was, with another content.
-            Some(existing) => self.item_mut(existing).content = self.item(id).content.clone(),
+            // It stays the file that it was, with another content. The links lead to it from now on.
+            Some(existing) => {
+                self.item_mut(existing).content = self.item(id).content.clone();
+                self.hand_over_links(id, existing);
+            }
             None => self.copy(id, directory, name),
         }
         self.remove(id);
@@ -162,9 +194,20 @@ impl World {
 
     fn copy(&mut self, id: Id, directory: Id, name: &str) {
         let copy = self.create(directory, name, self.item(id).content.clone());
+        self.hand_over_links(id, copy);
         for child in self.children(id).collect::<Vec<_>>() {
             let name = self.item(child).name.clone();
             self.copy(child, copy, &name);
+        }
+    }
+
+    /// The links of what its owner moves lead to where it is now. Nobody can take links along to somebody else's tree.
+    fn hand_over_links(&mut self, from: Id, to: Id) {
+        if self.item(from).owner == self.item(to).owner {
+            let links = std::mem::take(&mut self.item_mut(from).links);
+            let item = self.item_mut(to);
+            item.has_own_space |= links.iter().any(|link| link.is_writable);
+            item.links.extend(links);
         }
     }
 
@@ -172,7 +215,8 @@ impl World {
         for child in self.children(id).collect::<Vec<_>>() {
             self.remove(child);
         }
-        self.items.remove(&id);
+        let removed = self.items.remove(&id);
+        self.ended.extend(removed.into_iter().flat_map(|item| item.links).map(|link| link.secret));
     }
 
     /// An item with everything in it, without names of what it lies in.
