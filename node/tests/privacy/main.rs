@@ -21,9 +21,13 @@ use pyrgos::service::Service;
 use pyrgos_protocol::api::Request;
 use pyrgos_protocol::api::social::SendFollowRequest;
 use pyrgos_protocol::api::{Call, Response};
-use pyrgos_protocol::client::{IfExists, Taken};
+use pyrgos_protocol::client::{ClientError, IfExists, LinkChange, LinkOptions, OpenLink, Settings, Taken};
 use pyrgos_protocol::encoding::ToCbor;
+use pyrgos_protocol::links::address::LinkAddress;
+use pyrgos_protocol::links::sealed::derive_key;
+use pyrgos_protocol::links::{LinkPassword, SecretLink};
 use pyrgos_protocol::login::EntryPoint;
+use pyrgos_protocol::social::group::GroupKind;
 use pyrgos_protocol::social::stream::{Records, read_all};
 use pyrgos_protocol::social::{Answer, places};
 use pyrgos_store::MemoryStore;
@@ -33,6 +37,8 @@ const FOLDER: &str = "a-folder-that-nobody-knows";
 const FILE: &str = "a-file-that-nobody-knows.txt";
 
 const CONTENT: &[u8] = b"a content that nobody reads but those who may";
+
+const LINK_PASSWORD: &str = "a password that is told by telephone";
 
 const ADDED: &[u8] = b", and more of it from a friend";
 
@@ -46,6 +52,15 @@ const LOOK_UP: [&str; 4] = [
 
 /// Opening what somebody shares.
 const READ: [&str; 3] = ["api/v0/block/get", "api/v0/champ/get/bulk", "peergos/v0/mutable/getPointer"];
+
+/// Opening a link: what it holds, by its label; then as with what is shared, and who the name in front belongs to.
+const OPEN_LINK: [&str; 5] = [
+    "api/v0/block/get",
+    "api/v0/champ/get/bulk",
+    "api/v0/link/get",
+    "peergos/v0/core/getChain",
+    "peergos/v0/mutable/getPointer",
+];
 
 /// Changing what somebody shares to be changed.
 const WRITE: [&str; 7] = [
@@ -63,7 +78,7 @@ const INBOX: [&str; 1] = ["peergos/v0/social/getFollowRequests"];
 const INBOX_AND_REMOVAL: [&str; 2] = ["peergos/v0/social/getFollowRequests", "peergos/v0/social/removeFollowRequest"];
 
 /// All steps, and what an observer sees of each.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 17] = [
     Step { name: "ask", by: Party::A, about_other: &LOOK_UP, about_self: &INBOX, commits: &[1] },
     Step { name: "see requests", by: Party::B, about_other: &[], about_self: &INBOX, commits: &[] },
     Step { name: "accept", by: Party::B, about_other: &LOOK_UP, about_self: &INBOX_AND_REMOVAL, commits: &[1] },
@@ -82,11 +97,21 @@ const STEPS: [Step; 12] = [
     Step { name: "write", by: Party::B, about_other: &WRITE, about_self: &[], commits: &[1] },
     // The new space, the old one, which ends, and the home directory; not from whom access is taken.
     Step { name: "take back", by: Party::A, about_other: &[], about_self: &[], commits: &[3] },
+    // As with one friend: how many are in the group, and who, does not show.
+    Step { name: "share with friends", by: Party::A, about_other: &[], about_self: &[], commits: &[1] },
+    // What a link holds lies on the identity, the record of it in the home directory. That there is one more is seen.
+    Step { name: "make a link", by: Party::A, about_other: &[], about_self: &[], commits: &[2] },
+    // Which link is opened is seen, and what is then read; not who opens it, but for the connection.
+    Step { name: "open the link", by: Party::B, about_other: &OPEN_LINK, about_self: &[], commits: &[] },
+    Step { name: "change the link", by: Party::A, about_other: &[], about_self: &[], commits: &[2] },
+    Step { name: "withdraw the link", by: Party::A, about_other: &[], about_self: &[], commits: &[2] },
 ];
 
 struct Stage {
     sessions: [TestSession; 2],
     seen: Vec<Seen>,
+    /// The link that was made, and withdrawn in the end.
+    link: Option<SecretLink>,
 }
 
 impl Stage {
@@ -105,7 +130,7 @@ impl Stage {
 fn play(service: &Arc<Service>, names: [&str; 2], seed: u64) -> Stage {
     let [a, b] = names.map(name);
     let sessions = [sign_up(service, names[0], seed), sign_up(service, names[1], seed + 1)];
-    let mut stage = Stage { sessions, seen: Vec::new() };
+    let mut stage = Stage { sessions, seen: Vec::new(), link: None };
     let folder = path(&format!("/{a}/{FOLDER}"));
     let file = folder.join(FILE.parse().unwrap());
     stage.step("ask", |session| run(session.follow(&b)).unwrap());
@@ -130,6 +155,29 @@ fn play(service: &Arc<Service>, names: [&str; 2], seed: u64) -> Stage {
     });
     assert!(run(stage.sessions[1].read(&file)).is_err());
     assert_eq!(run(stage.sessions[0].read(&file)).unwrap(), [CONTENT, ADDED].concat());
+    stage.step("share with friends", |session| run(session.share(&folder, &[GroupKind::Friends])).unwrap());
+    let password = || LinkPassword::new(LINK_PASSWORD);
+    let link = stage.step("make a link", |session| {
+        let options = LinkOptions { is_writable: false, password: Some(password()), ..LinkOptions::default() };
+        run(session.create_link(&file, &options)).unwrap()
+    });
+    let address = LinkAddress::parse(&link.to_url("localhost:8000")).unwrap();
+    let open = |session: &TestSession| {
+        let way = session.transport().clone();
+        run(OpenLink::open(way, people::runtime(seed + 90), Settings::default(), &address, &password()))
+    };
+    let opened = stage.step("open the link", |session| {
+        let opened = open(session).unwrap();
+        run(opened.read(opened.root())).unwrap()
+    });
+    assert_eq!(opened, [CONTENT, ADDED].concat());
+    stage.step("change the link", |session| {
+        let change = LinkChange { max_openings: Some(Some(5)), ..LinkChange::default() };
+        run(session.change_link(link.label, &change)).unwrap();
+    });
+    stage.step("withdraw the link", |session| run(session.withdraw_link(link.label)).unwrap());
+    assert!(matches!(open(&stage.sessions[1]), Err(ClientError::LinkWithdrawn)));
+    stage.link = Some(link);
     stage
 }
 
@@ -160,6 +208,11 @@ fn scene(stage: &Stage, names: [&str; 2], control: Stage) -> Scene {
     }
     // Two entry points, the groups in both directions, and the folder: to read, with its new keys, and to write.
     assert_eq!(secrets.len(), 4 + 2 * (2 + 4 + 3) + 1);
+    let link = stage.link.as_ref().expect("a link");
+    let key = derive_key(link.label, &link.password, &LinkPassword::new(LINK_PASSWORD)).unwrap();
+    secrets.push(("the password in the link".to_owned(), link.password.as_str().as_bytes().to_vec()));
+    secrets.push(("the password of the link".to_owned(), LINK_PASSWORD.as_bytes().to_vec()));
+    secrets.push(("the key of the link".to_owned(), key.key.as_bytes().to_vec()));
     let identity = |party: usize| (names[party].to_owned(), stage.sessions[party].identity().clone());
     Scene { steps: &STEPS, parties: [identity(0), identity(1)], secrets, control: control.seen }
 }
@@ -223,6 +276,15 @@ fn every_leak_is_found(clean: &[Seen], scene: &Scene) {
                 seen[at].exchange.request.query.push(("hint".into(), text));
             }),
         ),
+        ("the password of the link", Box::new(|seen| append(seen, "make a link", PUT, LINK_PASSWORD.as_bytes()))),
+        (
+            "the key of the link",
+            Box::new(|seen| {
+                let key = &scene.secrets.iter().find(|(what, _)| what == "the key of the link").unwrap().1;
+                append(seen, "open the link", "api/v0/link/get", key);
+            }),
+        ),
+        ("names the other", Box::new(|seen| append(seen, "make a link", PUT, other.0.as_bytes()))),
         (
             "the content",
             Box::new(|seen| {
