@@ -1,4 +1,4 @@
-//! Programs that are killed while they share, take back or move: at each request, before it arrives or after. What is
+//! Programs that are killed while they share, take back, move, make links or withdraw them: at each request, before it arrives or after. What is
 //! left can be read, nobody has more access than before or after the step, and the same command completes it. And what
 //! these steps cost.
 
@@ -8,15 +8,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use people::{Friends, TestSession, name, path, run};
+use people::{Friends, TestSession, Way, name, path, run, runtime};
 use pyrgos::service::Service;
-use pyrgos_protocol::client::{ClientError, IfExists, Taken};
+use pyrgos_protocol::client::{ClientError, IfExists, LinkOptions, OpenLink, Settings, Taken};
+use pyrgos_protocol::links::address::LinkAddress;
+use pyrgos_protocol::social::group::GroupKind;
 
 /// More requests than any of the steps makes.
 const MAX_REQUESTS: usize = 200;
 
-/// What bob and carol can read and write of alice's, by path.
+/// What bob, carol and whoever has links can read and write of alice's, by path.
 type Access = BTreeSet<(usize, String, bool)>;
+
+/// Somebody without an account.
+const ANYBODY: usize = 3;
 
 struct Scene {
     service: Arc<Service>,
@@ -56,6 +61,17 @@ impl Scene {
                     Err(other) => panic!("{other:?}"),
                 }
             }
+        }
+        // What is listed as a link opens, and to what it is listed for.
+        let alice = Friends::prepared().session(&self.service, 0, seed);
+        for own in run(alice.links(&path("/alice"))).unwrap() {
+            let address = LinkAddress::parse(&own.link.to_url("localhost:8000")).unwrap();
+            let way = Way::new(&self.service);
+            let opened = run(OpenLink::open(way, runtime(seed + 7), Settings::default(), &address, &())).unwrap();
+            assert_eq!(opened.root(), &own.path);
+            let entry = run(opened.stat(opened.root())).unwrap();
+            assert_eq!(entry.is_writable, own.is_writable);
+            access.insert((ANYBODY, own.path.to_string(), own.is_writable));
         }
         access
     }
@@ -158,6 +174,49 @@ fn a_move_is_done_or_not() {
     let step =
         |alice: &TestSession| run(alice.rename(&path("/alice/docs"), &path("/alice/other/docs"), IfExists::Fail));
     kill_everywhere(share_docs, step, |error| matches!(error, ClientError::NotFound { .. }));
+}
+
+#[test]
+fn a_share_with_all_friends_is_there_or_not() {
+    let step = |alice: &TestSession| run(alice.share(&path("/alice/docs"), &[GroupKind::Friends])).map(drop);
+    kill_everywhere(|_| {}, step, |_| false);
+}
+
+fn link_docs(alice: &TestSession, is_writable: bool) -> Result<(), ClientError> {
+    let options = LinkOptions { is_writable, ..LinkOptions::default() };
+    run(alice.create_link(&path("/alice/docs"), &options)).map(drop)
+}
+
+#[test]
+fn a_link_is_there_or_not() {
+    kill_everywhere(|_| {}, |alice| link_docs(alice, false), |_| false);
+}
+
+#[test]
+fn a_link_to_write_is_there_or_not() {
+    // Who reads goes on reading with the new keys.
+    kill_everywhere(share_docs, |alice| link_docs(alice, true), |_| false);
+}
+
+#[test]
+fn a_link_is_withdrawn_or_not() {
+    let step = |alice: &TestSession| {
+        for own in run(alice.links(&path("/alice/docs")))? {
+            run(alice.withdraw_link(own.link.label))?;
+        }
+        Ok(())
+    };
+    kill_everywhere(|alice| link_docs(alice, false).unwrap(), step, |_| false);
+}
+
+#[test]
+fn links_survive_what_is_taken_back_from_others() {
+    let before = |alice: &TestSession| {
+        share_docs_to_write(alice);
+        link_docs(alice, true).unwrap();
+    };
+    let step = |alice: &TestSession| run(alice.unshare(&path("/alice/docs"), &[name("bob")], Taken::All)).map(drop);
+    kill_everywhere(before, step, |_| false);
 }
 
 /// A folder of many files, in an account of its own.
