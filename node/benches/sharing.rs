@@ -13,10 +13,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use people::{TestSession, befriend, name, path, run, runtime, sign_up};
 use pyrgos_crypto::secretbox::{self, Key, Nonce};
-use pyrgos_protocol::client::{Runtime, Taken};
+use pyrgos_protocol::client::{LinkOptions, OpenLink, Runtime, Settings, Taken};
 use pyrgos_protocol::cryptree::AbsoluteCapability;
 use pyrgos_protocol::encoding::Cid;
 use pyrgos_protocol::keys::{SecretBoxingKey, SigningKeyPair, SymmetricKey};
+use pyrgos_protocol::links::address::LinkAddress;
+use pyrgos_protocol::links::sealed::derive_key;
+use pyrgos_protocol::links::{LinkLabel, LinkPassword};
 use pyrgos_protocol::social::{Answer, BlindFollowRequest, FollowRequest, ReceivedFollowRequest};
 use pyrgos_store::MemoryStore;
 
@@ -65,6 +68,8 @@ fn main() {
         assert_eq!(run(alice.unshare(&path("/alice/folder"), &[name("bob")], Taken::All)).unwrap().from.len(), 1);
     });
 
+    links(&alice, commit);
+
     let carol = sign_up(&service, "carol", 3);
     for friend in 0..FRIENDS {
         let friend = sign_up(&service, &format!("friend-{friend}"), 100 + friend as u64);
@@ -87,6 +92,30 @@ fn main() {
     measure(&format!("shared-with-me, {shares} known, after a login"), &[&again], opened, || {
         assert_eq!(run(again.shared_with_me()).unwrap().len(), shares);
     });
+}
+
+/// Secret links: slow on purpose, since their passwords are short.
+fn links(alice: &TestSession, commit: Duration) {
+    let mut link = None;
+    let derivation = time(|| drop(derive_key(LinkLabel::generate(&mut runtime(6).rng()), &password(), &password())));
+    let options = LinkOptions::default();
+    measure("create a link (bound: one scrypt + a mkdir)", &[alice], derivation + commit, || {
+        link = Some(run(alice.create_link(&path("/alice/folder"), &options)).unwrap());
+    });
+    let link = link.expect("just made");
+    let address = LinkAddress::parse(&link.to_url("localhost:8000")).unwrap();
+    measure("open a link and stat it (bound: one scrypt)", &[alice], derivation, || {
+        let way = alice.transport().clone();
+        let opened = run(OpenLink::open(way, runtime(5), Settings::default(), &address, &())).unwrap();
+        run(opened.stat(opened.root())).unwrap();
+    });
+    measure("withdraw a link (bound: a mkdir)", &[alice], commit, || {
+        run(alice.withdraw_link(link.label)).unwrap();
+    });
+}
+
+fn password() -> LinkPassword {
+    LinkPassword::new("twelve chars")
 }
 
 fn measure(what: &str, sessions: &[&TestSession], bound: Duration, work: impl FnOnce()) {
