@@ -165,7 +165,17 @@ impl Homes {
             false => asking.await,
         };
         match answer {
-            Ok(answer) => self.check(&request, &home, answer).map(Some),
+            // The home has lost it, or has thrown away what the caller is still reading.
+            Ok(answer) if can_answer && request.path == GetBlock::PATH && is_nothing(&answer) => Ok(None),
+            Ok(answer) => match self.check(&request, &home, answer) {
+                Err(error) if can_answer => {
+                    let error = error.into_api();
+                    tracing::warn!(%home, %error, "a home is wrong: its accounts are read from the copies here");
+                    self.set_away(home);
+                    Ok(None)
+                }
+                checked => checked.map(Some),
+            },
             Err(PeerError::Unreachable { .. } | PeerError::Timeout { .. }) if can_answer => {
                 tracing::info!(%home, "a home is away: its accounts are read from the copies here");
                 self.set_away(home);
@@ -186,6 +196,12 @@ impl Homes {
             }
         }
         let has_copy = self.service.has_copy(&owner)?;
+        if has_copy && request.path == GetPointer::PATH {
+            let GetPointer { owner, writer } = GetPointer::parse(request)?;
+            // What came into the copy was seen, also before this node was last started.
+            let sequence = self.service.copied_sequence(&owner, &writer)?;
+            let _ = self.seen.check(owner, writer, sequence);
+        }
         let list = if has_copy { None } else { self.service.mirror_list(&username)? };
         let nodes = list.map_or(Vec::new(), |list| list.nodes);
         let is_other = |node: &Cid| *node != home && !self.service.ids().contains(node);
@@ -251,6 +267,10 @@ impl Homes {
             away.insert(home, Instant::now());
         }
     }
+}
+
+fn is_nothing(answer: &Response) -> bool {
+    answer.status != 200 || answer.body.is_empty()
 }
 
 /// What a client hears of a home that gives no answer. Clients try again after 503 and 504.

@@ -150,6 +150,33 @@ fn a_request_in_work_is_finished_before_the_end() {
     assert_eq!(node.child.wait().unwrap().code(), Some(0));
 }
 
+/// Whoever started the node may have gone before it says where it answers.
+#[test]
+fn a_node_whose_output_nobody_reads_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = Command::new(env!("CARGO_BIN_EXE_pyrgos"))
+        .args(["node", "--listen", &address.to_string(), "--data-dir"])
+        .arg(folder.path())
+        .stdout(writer)
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut node = Running { child, address };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while std::net::TcpStream::connect(address).is_err() {
+        assert!(node.child.try_wait().unwrap().is_none(), "the node ended");
+        assert!(std::time::Instant::now() < deadline, "the node does not answer");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    node.call(&GetServerId).unwrap();
+    assert_eq!(node.signal(rustix::process::Signal::TERM), Some(0));
+}
+
 /// A database that cannot write its files refuses everything that follows. Then the node ends, so that whoever watches it
 /// starts it again, and says why.
 #[test]

@@ -1,6 +1,6 @@
 //! Hosts in containers, from the compose file that people use.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -128,12 +128,16 @@ impl Hosts for Containers {
         Ok(())
     }
 
-    fn restore_disk(&mut self, node: usize) -> Result<(), Broken> {
-        if !self.saved[node] {
-            return Err(Broken(format!("no copy of the disk of {}", NODES[node])));
+    fn restore_disk(&mut self, from: usize, node: usize) -> Result<(), Broken> {
+        if !self.saved[from] {
+            return Err(Broken(format!("no copy of the disk of {}", NODES[from])));
         }
+        replace_folder(&self.folder.path().join(NODES[from]), &self.disk(node)?)
+    }
+
+    fn disk(&self, node: usize) -> Result<PathBuf, Broken> {
         let place = self.docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &self.volume(NODES[node])])?;
-        replace_folder(&self.folder.path().join(NODES[node]), Path::new(&place))
+        Ok(place.into())
     }
 
     fn server(&self, node: usize) -> String {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod containers;
+mod disks;
 mod namespaces;
 mod users;
 
@@ -72,8 +73,11 @@ trait Hosts: Send {
     fn slow(&mut self, node: usize, line: Line) -> Result<(), Broken>;
     /// Keeps a copy of what a killed node has on its disk, replacing an older copy.
     fn save_disk(&mut self, node: usize) -> Result<(), Broken>;
-    /// Puts the copy back, as somebody does who restores an old backup.
-    fn restore_disk(&mut self, node: usize) -> Result<(), Broken>;
+    /// Puts the copy of what `from` had on the disk of a killed node: of its own, as somebody does who restores an old
+    /// backup, or of another one.
+    fn restore_disk(&mut self, from: usize, node: usize) -> Result<(), Broken>;
+    /// Where a node's disk is on this machine.
+    fn disk(&self, node: usize) -> Result<PathBuf, Broken>;
     /// Where clients reach a node.
     fn server(&self, node: usize) -> String;
     /// A command in a place from which clients reach all nodes.
@@ -92,6 +96,8 @@ struct State {
 
 /// The network. It ends when this is dropped.
 pub struct Testnet {
+    // Before the folders that they hide.
+    small_disks: Mutex<Vec<disks::SmallDisk>>,
     hosts: Mutex<Box<dyn Hosts>>,
     folder: tempfile::TempDir,
     state: Mutex<[State; NODES.len()]>,
@@ -136,7 +142,7 @@ impl Testnet {
 
     fn on(hosts: Box<dyn Hosts>) -> Result<Self, Broken> {
         let folder = tempfile::tempdir().map_err(|error| Broken(format!("no temporary folder: {error}")))?;
-        let net = Testnet { hosts: Mutex::new(hosts), folder, state: Mutex::default() };
+        let net = Testnet { hosts: Mutex::new(hosts), folder, state: Mutex::default(), small_disks: Mutex::default() };
         net.hosts().start_all()?;
         for node in 0..NODES.len() {
             net.wait_for(node)?;
@@ -150,6 +156,10 @@ impl Testnet {
 
     fn state(&self) -> MutexGuard<'_, [State; NODES.len()]> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn small_disks(&self) -> MutexGuard<'_, Vec<disks::SmallDisk>> {
+        self.small_disks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait_for(&self, node: usize) -> Result<(), Broken> {
@@ -230,7 +240,12 @@ impl Testnet {
 
     /// Puts the copy back.
     pub fn restore_disk(&self, node: usize) -> Result<(), Broken> {
-        self.hosts().restore_disk(node)
+        self.hosts().restore_disk(node, node)
+    }
+
+    /// Puts the copy of one node's disk, its key included, on that of another, killed one, so that two nodes are the same.
+    pub fn copy_disk(&self, from: usize, to: usize) -> Result<(), Broken> {
+        self.hosts().restore_disk(from, to)
     }
 
     /// Somebody with a machine of their own, from which all nodes are reached.

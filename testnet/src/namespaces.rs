@@ -210,8 +210,12 @@ impl Hosts for Namespaces {
         run(Command::new("cp").arg("--archive").arg(self.data(node)).arg(self.saved(node))).map(drop)
     }
 
-    fn restore_disk(&mut self, node: usize) -> Result<(), Broken> {
-        replace_folder(&self.saved(node), &self.data(node))
+    fn restore_disk(&mut self, from: usize, node: usize) -> Result<(), Broken> {
+        replace_folder(&self.saved(from), &self.data(node))
+    }
+
+    fn disk(&self, node: usize) -> Result<PathBuf, Broken> {
+        Ok(self.data(node))
     }
 
     fn server(&self, node: usize) -> String {

@@ -3,6 +3,8 @@
 //!
 //! `cargo test -p pyrgos-testnet -- PART` runs those whose names contain PART.
 
+#[path = "scenarios/disks.rs"]
+mod disks;
 #[path = "scenarios/files.rs"]
 mod files;
 #[path = "scenarios/mirrors.rs"]
@@ -11,6 +13,8 @@ mod mirrors;
 mod names;
 #[path = "scenarios/slow.rs"]
 mod slow;
+#[path = "scenarios/twins.rs"]
+mod twins;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -24,7 +28,8 @@ type Scenario = (&'static str, fn(&Testnet));
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted = |(name, _): &&Scenario| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-    let usual: Vec<Scenario> = [names::SCENARIOS, files::SCENARIOS, mirrors::SCENARIOS].concat();
+    let usual: Vec<Scenario> =
+        [names::SCENARIOS, files::SCENARIOS, mirrors::SCENARIOS, disks::SCENARIOS, twins::SCENARIOS].concat();
     let usual: Vec<Scenario> = usual.iter().filter(is_wanted).copied().collect();
     // Only when they are named: a network that was just started does not decide in time on such lines, which is not
     // understood yet.

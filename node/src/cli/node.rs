@@ -92,7 +92,7 @@ pub(super) fn run(args: NodeArgs, output: Output) -> Result<(), Failure> {
 fn serve(arguments: NodeArguments) -> Result<(), Failure> {
     let config = arguments.config()?;
     harden();
-    log("info,libp2p_swarm=warn,arc_malachitebft_core_consensus=error");
+    log("info,libp2p_swarm=warn,libp2p_mdns=warn,arc_malachitebft_core_consensus=error");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -101,17 +101,22 @@ fn serve(arguments: NodeArguments) -> Result<(), Failure> {
         let signals =
             Signals::catch().map_err(|error| Failure::new(Kind::Local, format!("cannot wait for signals: {error}")))?;
         let daemon = Daemon::start(&config).await?;
-        println!("listening on http://{}", daemon.address());
-        if let Some(gateway) = daemon.gateway() {
-            println!("published files at http://{gateway}/public/");
-        }
-        for address in daemon.host().map(Host::listening).unwrap_or_default() {
-            println!("other nodes reach it at {address}");
-        }
-        // Whoever waits for this line reads it through a pipe; a reader that has gone is no reason to stop.
-        let _ = std::io::stdout().flush();
+        // Whoever waits for this reads it through a pipe; a reader that has gone is no reason to stop.
+        let _ = tell(&daemon, &mut std::io::stdout().lock());
         daemon.run(signals).await.map_err(|ended| Failure::new(Kind::Local, ended.to_string()).hint("start it again"))
     })
+}
+
+/// Says where the node answers.
+fn tell(daemon: &Daemon, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "listening on http://{}", daemon.address())?;
+    if let Some(gateway) = daemon.gateway() {
+        writeln!(out, "published files at http://{gateway}/public/")?;
+    }
+    for address in daemon.host().map(Host::listening).unwrap_or_default() {
+        writeln!(out, "other nodes reach it at {address}")?;
+    }
+    out.flush()
 }
 
 /// Prints who the node is.

@@ -72,8 +72,14 @@ pub enum CopyError {
     #[error("no node is known that has the account")]
     NoSource,
     /// This node failed.
-    #[error("this node failed: {0}")]
+    #[error("this node failed: {}", in_full(.0))]
     Here(#[from] Failure),
+}
+
+/// A failure with its causes: who runs the mirror is to hear that the disk is full.
+fn in_full(failure: &Failure) -> String {
+    let causes = std::iter::successors(std::error::Error::source(failure), |cause| cause.source());
+    std::iter::once(failure.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }
 
 /// What a pass fetched.

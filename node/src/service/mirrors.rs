@@ -260,6 +260,13 @@ impl Service {
         Ok(news)
     }
 
+    /// How far the copy of a pointer is; 0 if there is none.
+    pub fn copied_sequence(&self, owner: &Owner, writer: &Writer) -> Result<i64, Failure> {
+        let Some(stored) = self.parts.records.read(&RecordKey::pointer(owner, writer))? else { return Ok(0) };
+        let update = PointerUpdate::open_stored(&stored).map_err(|_| Failure::Damaged("pointer"))?;
+        Ok(update.sequence().unwrap_or(0))
+    }
+
     /// The bytes of a block of a copy, if it is there.
     pub fn copied_block(&self, owner: &Owner, cid: &Cid) -> Result<Option<Bytes>, Failure> {
         Ok(View::new(&*self.parts.blocks, owner).get(cid)?)

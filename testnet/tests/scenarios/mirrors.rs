@@ -13,10 +13,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_mirror_stands_in_for_a_killed_home", a_mirror_stands_in_for_a_killed_home),
 ];
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-const HOME: usize = 4;
-const MIRROR: usize = 5;
+pub(crate) const HOME: usize = 4;
+pub(crate) const MIRROR: usize = 5;
 
 fn signed_up_on_one_logged_in_on_another(net: &Testnet) {
     let nora = net.user("nora");
@@ -49,11 +49,23 @@ fn friends_on_two_nodes_share(net: &Testnet) {
     assert_eq!(paul.at(HOME, &["cat", "/olga/recipe"]).ok(), "flour, water, salt");
 }
 
-fn mirrored(net: &Testnet, name: &str) -> Option<serde_json::Value> {
+/// How the copy of an account stands at the mirror.
+pub(crate) fn mirrored(net: &Testnet, name: &str) -> Option<serde_json::Value> {
     let shown = net.operator(MIRROR, &["--json", "mirror", "status"]);
     let text = String::from_utf8(shown.bytes()).ok()?;
     let all = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     all.into_iter().find(|status| status["username"] == name)
+}
+
+/// Waits until the mirror has all that it knows of.
+#[track_caller]
+pub(crate) fn wait_for_copy(net: &Testnet, name: &str) {
+    let copied = within(PATIENCE, || {
+        mirrored(net, name).is_some_and(|status| {
+            status["verified_millis"].is_number() && status["behind_millis"] == 0 && status["failure"].is_null()
+        })
+    });
+    assert!(copied.is_ok(), "the mirror says {:?}", mirrored(net, name));
 }
 
 fn a_mirror_stands_in_for_a_killed_home(net: &Testnet) {
@@ -67,12 +79,7 @@ fn a_mirror_stands_in_for_a_killed_home(net: &Testnet) {
         rosa.write("note", format!("number {number}").as_bytes());
         rosa.at(HOME, &["put", "note", &format!("/rosa/note-{number}")]).ok();
     }
-    let copied = within(PATIENCE, || {
-        mirrored(net, "rosa").is_some_and(|status| {
-            status["verified_millis"].is_number() && status["behind_millis"] == 0 && status["failure"].is_null()
-        })
-    });
-    copied.expect("the mirror has everything");
+    wait_for_copy(net, "rosa");
     // What was acknowledged reaches the mirror within seconds; then the home dies.
     std::thread::sleep(Duration::from_secs(2));
     net.kill(HOME).expect("kill");

@@ -19,7 +19,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const SPREAD: Duration = Duration::from_secs(30);
 
 /// The owner of a name as a node tells it.
-fn owner(net: &Testnet, node: usize, name: &str) -> Option<String> {
+pub(crate) fn owner(net: &Testnet, node: usize, name: &str) -> Option<String> {
     let shown = net.operator(node, &["--json", "names", "show", name]);
     let value: serde_json::Value = serde_json::from_slice(&shown.bytes()).ok()?;
     Some(value.get("owner")?.as_str()?.to_owned())
