@@ -32,17 +32,20 @@ def main():
     subprocess.run(["ip", "link", "set", other, "netns", namespace], check=True)
     print("ready", flush=True)
     across = {ends[0]: ends[1], ends[1]: ends[0]}
-    waiting, number, delay, loss = [], 0, 0.0, 0.0
+    waiting, number, delay, loss, begun = [], 0, 0.0, 0.0, b""
     while True:
         timeout = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
         readable, _, _ = select.select([sys.stdin.fileno(), *ends], [], [], timeout)
         for source in readable:
             if source not in across:
-                line = os.read(source, 64).decode().splitlines()
-                if not line:
+                told = os.read(source, 64)
+                if not told:
                     return
-                milliseconds, percent = line[-1].split()
-                delay, loss = float(milliseconds) / 1000, float(percent) / 100
+                # What comes need not end where a line does.
+                *lines, begun = (begun + told).split(b"\n")
+                if lines:
+                    milliseconds, percent = lines[-1].split()
+                    delay, loss = float(milliseconds) / 1000, float(percent) / 100
                 continue
             for _ in range(64):
                 try:

@@ -1,7 +1,7 @@
 //! Hosts in containers, from the compose file that people use.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::{Broken, Hosts, Line, NODES, run, within};
@@ -15,14 +15,41 @@ pub(crate) struct Containers {
     project: String,
     folder: tempfile::TempDir,
     saved: [bool; NODES.len()],
+    /// Ends after everything that runs in it.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    engine: Engine,
 }
 
 impl Containers {
     pub(crate) fn new() -> Result<Self, Broken> {
-        engine()?;
+        let engine = Engine::find()?;
         let project = format!("pyrgos-{}", std::process::id());
         let folder = tempfile::tempdir().map_err(|error| Broken(format!("no temporary folder: {error}")))?;
-        Ok(Containers { project, folder, saved: [false; NODES.len()] })
+        let net = Containers { project, folder, saved: [false; NODES.len()], engine };
+        net.try_out()?;
+        Ok(net)
+    }
+
+    /// Whether this machine lets the engine do what it has to: build the image, and run it on a network of its own with a
+    /// published port. What fails here is not the nodes' fault.
+    fn try_out(&self) -> Result<(), Broken> {
+        run(self.compose().arg("version"))?;
+        run(self.script("image").arg(super::binary()).arg(IMAGE))?;
+        let (name, port) = (format!("{}-try", self.project), port(0));
+        let publish = format!("127.0.0.1:{port}:8000");
+        let subnet = format!("{SUBNET}.0/24");
+        let outcome = self.docker(&["network", "create", "--subnet", &subnet, &name]).and_then(|_| {
+            let host = format!("PYRGOS_PUBLIC_HOST=127.0.0.1:{port}");
+            let place = ["--name", &name, "--network", &name, "--publish", &publish, "--env", &host];
+            self.docker(&[&["run", "--detach"], &place[..], &[IMAGE]].concat())?;
+            let request = format!("http://127.0.0.1:{port}/api/v0/id");
+            let answers = || run(Command::new("curl").args(["-sf", "-m", "2", "-X", "POST", &request])).is_ok();
+            within(Duration::from_secs(20), answers)
+                .map_err(|_| Broken("a container is not reached at its published port".to_owned()))
+        });
+        let _ = self.docker(&["rm", "--force", "--volumes", &name]);
+        let _ = self.docker(&["network", "rm", &name]);
+        outcome.map(drop)
     }
 
     fn container(&self, node: usize) -> Result<String, Broken> {
@@ -74,15 +101,31 @@ fn answers() -> bool {
     info.status().is_ok_and(|status| status.success())
 }
 
-/// Finds a running engine, or starts one.
-pub(crate) fn engine() -> Result<(), Broken> {
-    if answers() {
-        return Ok(());
+/// An engine. If it was started here, it ends when this is dropped.
+struct Engine(Option<Child>);
+
+impl Engine {
+    /// Finds one that runs, or starts one.
+    fn find() -> Result<Self, Broken> {
+        if answers() {
+            return Ok(Engine(None));
+        }
+        let mut dockerd = Command::new("dockerd");
+        dockerd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let engine = Engine(Some(dockerd.spawn().map_err(|error| Broken(format!("dockerd: {error}")))?));
+        let started = within(Duration::from_secs(60), answers);
+        started.map(|_| engine).map_err(|_| Broken("dockerd does not start".to_owned()))
     }
-    let mut dockerd = Command::new("dockerd");
-    dockerd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    dockerd.spawn().map_err(|error| Broken(format!("dockerd: {error}")))?;
-    within(Duration::from_secs(30), answers).map(drop).map_err(|_| Broken("dockerd does not start".to_owned()))
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(dockerd) = &mut self.0 {
+            // It ends what it started, containerd among it, only if it is asked to.
+            let _ = run(Command::new("kill").arg(dockerd.id().to_string()));
+            let _ = dockerd.wait();
+        }
+    }
 }
 
 impl Hosts for Containers {
@@ -135,6 +178,10 @@ impl Hosts for Containers {
         replace_folder(&self.folder.path().join(NODES[from]), &self.disk(node)?)
     }
 
+    fn can_be_small(&self) -> bool {
+        false
+    }
+
     fn disk(&self, node: usize) -> Result<PathBuf, Broken> {
         let place = self.docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &self.volume(NODES[node])])?;
         Ok(place.into())
@@ -163,7 +210,7 @@ impl Hosts for Containers {
     }
 }
 
-/// Makes a folder's content that of another, owners included.
+/// Makes a folder's content that of another, owners included. The folder itself stays whose it is.
 pub(crate) fn replace_folder(from: &Path, to: &Path) -> Result<(), Broken> {
     let failed = |error: std::io::Error| Broken(format!("cannot replace {}: {error}", to.display()));
     for entry in std::fs::read_dir(to).map_err(failed)? {
@@ -171,7 +218,10 @@ pub(crate) fn replace_folder(from: &Path, to: &Path) -> Result<(), Broken> {
         let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         removed.map_err(failed)?;
     }
-    run(Command::new("cp").arg("--archive").arg(from.join(".")).arg(to)).map(drop)
+    for entry in std::fs::read_dir(from).map_err(failed)? {
+        run(Command::new("cp").arg("--archive").arg(entry.map_err(failed)?.path()).arg(to))?;
+    }
+    Ok(())
 }
 
 impl Drop for Containers {

@@ -1,5 +1,6 @@
 //! Disks that are nearly full: a file system in memory, of a size that changes, in place of a node's own.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,8 +14,10 @@ pub(crate) struct SmallDisk {
 
 impl SmallDisk {
     fn mount(node: usize, path: PathBuf, room_bytes: u64) -> Result<Self, Broken> {
-        let size = format!("size={}", used(&path)? + room_bytes);
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path))?;
+        let folder = std::fs::metadata(&path).map_err(|error| Broken(format!("{}: {error}", path.display())))?;
+        let owner = format!("uid={},gid={},mode={:o}", folder.uid(), folder.gid(), folder.mode() & 0o7777);
+        let options = format!("size={},{owner}", used(&path)? + room_bytes);
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path))?;
         Ok(SmallDisk { node, path })
     }
 
@@ -39,6 +42,11 @@ fn used(path: &Path) -> Result<u64, Broken> {
 }
 
 impl Testnet {
+    /// Whether nodes can be given small disks here.
+    pub fn has_small_disks(&self) -> bool {
+        self.hosts().can_be_small()
+    }
+
     /// Moves what a killed node has to a disk that has room for so many bytes more.
     ///
     /// # Errors

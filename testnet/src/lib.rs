@@ -76,6 +76,9 @@ trait Hosts: Send {
     /// Puts the copy of what `from` had on the disk of a killed node: of its own, as somebody does who restores an old
     /// backup, or of another one.
     fn restore_disk(&mut self, from: usize, node: usize) -> Result<(), Broken>;
+    /// Whether nodes can be given small disks. In containers the node does not start on one: it may not set the mode of
+    /// its folder, which is not understood yet.
+    fn can_be_small(&self) -> bool;
     /// Where a node's disk is on this machine.
     fn disk(&self, node: usize) -> Result<PathBuf, Broken>;
     /// Where clients reach a node.
@@ -104,40 +107,71 @@ pub struct Testnet {
 }
 
 impl Testnet {
-    /// Starts all nodes and waits until they answer.
+    /// Starts all nodes and waits until they answer. None, after a line that says why, where this machine lets us make
+    /// neither containers nor network namespaces that reach each other, which is tried out.
     ///
-    /// `PYRGOS_TESTNET` says where: `containers` or `namespaces`; else in containers where an engine runs or can be started.
+    /// `PYRGOS_TESTNET` says where: `containers`, `namespaces` or `namespaces-first`; else in containers where an engine runs or can be started.
     ///
     /// # Errors
-    /// Neither is to be had, or a node does not start.
-    pub fn start() -> Result<Self, Broken> {
+    /// What was asked for is not to be had, or a node does not start.
+    pub fn start() -> Result<Option<Self>, Broken> {
         let wanted = std::env::var("PYRGOS_TESTNET").unwrap_or_default();
         let hosts: Box<dyn Hosts> = match wanted.as_str() {
             "containers" => Box::new(Containers::new()?),
             "namespaces" => Box::new(Namespaces::new()?),
-            "" => match Containers::new() {
-                Ok(containers) => Box::new(containers),
-                Err(reason) => {
-                    println!("No containers ({reason}), so network namespaces.");
-                    Box::new(Namespaces::new()?)
+            "namespaces-first" => match Namespaces::new() {
+                Ok(namespaces) => {
+                    println!("The test network stands in network namespaces.");
+                    Box::new(namespaces)
                 }
+                Err(no_namespaces) => match Containers::new() {
+                    Ok(containers) => {
+                        println!("The test network stands in containers, not in network namespaces ({no_namespaces}).");
+                        Box::new(containers)
+                    }
+                    Err(error) => {
+                        println!(
+                            "SKIPPED: neither network namespaces ({no_namespaces}) nor containers ({error}) here."
+                        );
+                        return Ok(None);
+                    }
+                },
             },
-            other => return Err(Broken(format!("PYRGOS_TESTNET is `containers` or `namespaces`, not `{other}`"))),
+            "" => match Containers::new() {
+                Ok(containers) => {
+                    println!("The test network stands in containers.");
+                    Box::new(containers)
+                }
+                Err(no_containers) => match Namespaces::new() {
+                    Ok(namespaces) => {
+                        println!("The test network stands in network namespaces, not in containers ({no_containers}).");
+                        Box::new(namespaces)
+                    }
+                    Err(error) => {
+                        println!(
+                            "SKIPPED: neither containers ({no_containers}) nor network namespaces ({error}) here."
+                        );
+                        return Ok(None);
+                    }
+                },
+            },
+            other => {
+                let known = "`containers`, `namespaces` or `namespaces-first`";
+                return Err(Broken(format!("PYRGOS_TESTNET is {known}, not `{other}`")));
+            }
         };
-        Self::on(hosts)
+        Self::on(hosts).map(Some)
     }
 
-    /// Whether this machine lets us make networks at all.
-    pub fn is_possible() -> bool {
-        std::env::var_os("PYRGOS_TESTNET").is_some() || Namespaces::are_possible() || containers::engine().is_ok()
-    }
-
-    /// Starts all nodes in network namespaces, where lines can be slow whatever the kernel.
+    /// Starts all nodes in network namespaces, where lines can be slow whatever the kernel; or tells why none can be made.
     ///
     /// # Errors
-    /// As for [`Testnet::start`].
-    pub fn start_in_namespaces() -> Result<Self, Broken> {
-        Self::on(Box::new(Namespaces::new()?))
+    /// A node does not start.
+    pub fn start_in_namespaces() -> Result<Result<Self, Broken>, Broken> {
+        match Namespaces::new() {
+            Ok(namespaces) => Self::on(Box::new(namespaces)).map(Ok),
+            Err(reason) => Ok(Err(reason)),
+        }
     }
 
     fn on(hosts: Box<dyn Hosts>) -> Result<Self, Broken> {

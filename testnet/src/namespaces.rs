@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
 
 use super::containers::replace_folder;
-use super::{Broken, Hosts, Line, NODES, network_file, run};
+use super::{Broken, Hosts, Line, NODES, network_file, run, within};
 
 const PEERS: &str = "10.89.9";
 const CLIENTS: &str = "10.89.10";
@@ -52,7 +53,9 @@ impl Cable {
         let control = self.control.as_mut().ok_or_else(|| Broken("the cable is gone".to_owned()))?;
         // What one node sends to another goes through the cables of both.
         let (delay, loss) = (f64::from(line.delay_millis) / 2.0, f64::from(line.loss_percent) / 2.0);
-        writeln!(control, "{delay} {loss}").map_err(|error| Broken(format!("the cable does not listen: {error}")))
+        control
+            .write_all(format!("{delay} {loss}\n").as_bytes())
+            .map_err(|error| Broken(format!("the cable does not listen: {error}")))
     }
 }
 
@@ -96,17 +99,34 @@ impl Namespaces {
                     ip(&["-n", &hub, "link", "add", &port, "type", "veth", "peer", "name", bridge, "netns", &host])?;
                 }
                 ip(&["-n", &hub, "link", "set", &port, "master", bridge, "up"])?;
+                if bridge == "clients" {
+                    // Else nodes would find each other there, past cables that are cut or slow.
+                    ip(&["-n", &hub, "link", "set", &port, "type", "bridge_slave", "isolated", "on"])?;
+                }
                 ip(&["-n", &host, "address", "add", &format!("{subnet}.{}/24", 11 + node), "dev", bridge])?;
                 ip(&["-n", &host, "link", "set", bridge, "up"])?;
             }
         }
+        net.try_out()?;
         Ok(net)
     }
 
-    /// Whether one can be made, which is tried.
-    pub(crate) fn are_possible() -> bool {
-        let name = format!("pyrgos{}-try", std::process::id());
-        ip(&["netns", "add", &name]).and_then(|()| ip(&["netns", "delete", &name])).is_ok()
+    /// Whether something comes through the cables: from host to host, and from the clients to a host. What fails here is
+    /// not the nodes' fault.
+    fn try_out(&self) -> Result<(), Broken> {
+        let failed = |error: std::io::Error| Broken(format!("nothing listens in a namespace: {error}"));
+        let mut listener = in_namespace(&self.host(0), "python3".as_ref());
+        listener.args(["-m", "http.server", "8000", "--directory"]).arg(self.folder.path());
+        let mut listener = listener.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(failed)?;
+        let outcome = [(self.host(1), PEERS), (self.hub(), CLIENTS)].iter().try_for_each(|(from, subnet)| {
+            let request = format!("http://{subnet}.11:8000/");
+            let get = || run(in_namespace(from, "curl".as_ref()).args(["-sf", "-m", "2", &request])).is_ok();
+            let came = within(Duration::from_secs(20), get);
+            came.map(drop).map_err(|_| Broken(format!("nothing comes through from {from} to {request}")))
+        });
+        let _ = listener.kill();
+        let _ = listener.wait();
+        outcome
     }
 
     fn hub(&self) -> String {
@@ -212,6 +232,10 @@ impl Hosts for Namespaces {
 
     fn restore_disk(&mut self, from: usize, node: usize) -> Result<(), Broken> {
         replace_folder(&self.saved(from), &self.data(node))
+    }
+
+    fn can_be_small(&self) -> bool {
+        true
     }
 
     fn disk(&self, node: usize) -> Result<PathBuf, Broken> {

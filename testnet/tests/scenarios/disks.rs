@@ -26,6 +26,10 @@ fn failure(net: &Testnet, name: &str) -> Option<String> {
 }
 
 fn the_disk_of_a_mirror_is_full(net: &Testnet) {
+    if !net.has_small_disks() {
+        println!("SKIPPED: no small disks in containers; PYRGOS_TESTNET=namespaces has them.");
+        return;
+    }
     let tilda = net.user("tilda");
     tilda.sign_up(HOME).ok();
     same_everywhere(net, "tilda");
@@ -92,8 +96,8 @@ fn a_home_that_rolls_back_is_refused_and_named(net: &Testnet) {
     std::thread::sleep(Duration::from_secs(2));
     wait_for_copy(net, "vera");
     // Another node has seen the newest state, too.
-    vera.log_in(0).ok();
-    assert_eq!(vera.at(0, &["cat", "/vera/late"]).ok(), "late");
+    let seen = within(PATIENCE, || vera.log_in(0).is_ok() && vera.at(0, &["cat", "/vera/late"]).text() == "late");
+    seen.expect("another node passes on what the home has, once it knows that it was started again");
     let home = net.operator(HOME, &["node", "id"]).ok();
     let names_home = |text: &str| home.lines().any(|id| text.contains(id));
 

@@ -34,19 +34,19 @@ fn signed_up_on_one_logged_in_on_another(net: &Testnet) {
 }
 
 fn friends_on_two_nodes_share(net: &Testnet) {
-    let (olga, paul) = (net.user("olga"), net.user("paul"));
-    olga.sign_up(1).ok();
+    let (oskar, paul) = (net.user("oskar"), net.user("paul"));
+    oskar.sign_up(1).ok();
     paul.sign_up(HOME).ok();
-    same_everywhere(net, "olga");
+    same_everywhere(net, "oskar");
     same_everywhere(net, "paul");
-    olga.log_in(1).ok();
+    oskar.log_in(1).ok();
     paul.log_in(HOME).ok();
-    paul.at(HOME, &["follow", "olga"]).ok();
-    olga.at(1, &["accept", "paul", "--follow-back"]).ok();
-    olga.write("recipe", b"flour, water, salt");
-    olga.at(1, &["put", "recipe", "/olga"]).ok();
-    olga.at(1, &["share", "recipe", "--with", "paul"]).ok();
-    assert_eq!(paul.at(HOME, &["cat", "/olga/recipe"]).ok(), "flour, water, salt");
+    paul.at(HOME, &["follow", "oskar"]).ok();
+    oskar.at(1, &["accept", "paul", "--follow-back"]).ok();
+    oskar.write("recipe", b"flour, water, salt");
+    oskar.at(1, &["put", "recipe", "/oskar"]).ok();
+    oskar.at(1, &["share", "recipe", "--with", "paul"]).ok();
+    assert_eq!(paul.at(HOME, &["cat", "/oskar/recipe"]).ok(), "flour, water, salt");
 }
 
 /// How the copy of an account stands at the mirror.
