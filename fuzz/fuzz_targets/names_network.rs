@@ -1,3 +1,3 @@
 #![no_main]
-use pyrgos_protocol::names::{DecidedBlock, NameProof, Operation, State};
-pyrgos_fuzz::structures!(DecidedBlock, NameProof, Operation, State);
+use pyrgos_protocol::names::{DecidedBlock, NameProof, NamesPage, Operation, SnapshotHead, State};
+pyrgos_fuzz::structures!(DecidedBlock, NameProof, NamesPage, Operation, SnapshotHead, State);

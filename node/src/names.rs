@@ -19,3 +19,4 @@ pub mod keeper;
 mod mempool;
 pub mod message;
 pub mod registry;
+mod snapshot;

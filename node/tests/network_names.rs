@@ -6,13 +6,16 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pyrgos::names::keeper::{Keeper, Snapshot};
 use pyrgos_protocol::api::core::{Decision, GetChain, SignUp, UpdateChain};
 use pyrgos_protocol::api::{ApiError, Call};
-use pyrgos_protocol::encoding::{Cid, FromCbor};
+use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
 use pyrgos_protocol::keys::ProofOfWork;
-use pyrgos_protocol::names::{Chain, Date, NameProof, WitnessSet};
+use pyrgos_protocol::names::{Chain, Date, NameProof, SnapshotHead, WitnessSet};
+use pyrgos_store::RocksStore;
 use support::Node;
 use support::account::{Account, signer};
 
@@ -246,4 +249,47 @@ fn witnesses_decide_about_names_and_go_on_when_one_dies_or_all_start_again() {
             .iter()
             .all(|member| ["height", "last", "root"].iter().all(|field| member.status()[field] == first[field]))
     });
+
+    // Somebody joins, and takes the names, not the history; he goes on from there.
+    let mut joiner = Member::new(folder.path(), WITNESSES + 1);
+    joiner.start(&file);
+    eventually("the joiner has all names", || {
+        let (joined, first) = (joiner.status(), members[0].status());
+        ["height", "last", "root"].iter().all(|field| joined[field] == first[field])
+    });
+    assert_eq!(pyrgos(&["names", "ls"], &joiner.data_dir).unwrap(), "alice\nbob\ncarol\ndave\n");
+    let erin = Account::new("erin");
+    assert_eq!(joiner.sign_up(&erin).unwrap(), Decision::Accepted);
+    is_known(&members, &erin);
+    eventually("the joiner follows", || joiner.chain(&erin).owner() == Some(&erin.owner()));
+    pyrgos(&["names", "prove", "alice", proof.to_str().unwrap()], &joiner.data_dir).unwrap();
+    assert!(verify(&proof, network).is_ok());
+    joiner.kill();
+    let store = RocksStore::open(&joiner.data_dir.join("store"), pyrgos_store::rocks::Options::default()).unwrap();
+    let keeper = Keeper::new(Arc::new(store));
+    assert!(keeper.block_bytes(1).unwrap().is_none(), "no history");
+    let Snapshot { head, names } = keeper.snapshot().unwrap().unwrap();
+    assert_eq!(names.len(), 5);
+
+    // A snapshot is what the witnesses say, or nothing.
+    let id = "test".parse().unwrap();
+    head.verify(&id, &trusted).unwrap();
+    assert!(head.verify(&"other".parse().unwrap(), &trusted).is_err());
+    assert!(head.verify(&id, &strangers).is_err());
+    let bytes = head.to_bytes();
+    for at in 0..bytes.len() {
+        let mut forged = bytes.clone();
+        forged[at] ^= 1;
+        let holds = SnapshotHead::from_bytes(&forged).is_ok_and(|head| head.verify(&id, &trusted).is_ok());
+        assert!(!holds, "byte {at} of {}", bytes.len());
+    }
+    assert!(head.names(names.clone()).is_ok());
+    for name in names.keys() {
+        let mut fewer = names.clone();
+        fewer.remove(name);
+        assert!(head.names(fewer).is_err(), "without {name}");
+    }
+    let mut stolen = names.clone();
+    stolen.insert(alice.username.clone(), names[&bob.username].clone());
+    assert!(head.names(stolen).is_err(), "another's name");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pyrgos_protocol::encoding::{FromCbor, ToCbor};
 use pyrgos_protocol::keys::{PublicSigningKey, SecretSigningKey};
-use pyrgos_protocol::names::{NetworkId, Operation, Username, WitnessError, WitnessSet};
+use pyrgos_protocol::names::{Delta, NetworkId, Operation, SnapshotHead, State, Username, WitnessError, WitnessSet};
 use pyrgos_store::Records;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -21,6 +21,7 @@ use super::follow;
 use super::journal::{Journal, JournalError};
 use super::keeper::{Keeper, KeeperError};
 use super::message::Message;
+use super::snapshot;
 use crate::identity::server_id;
 use crate::p2p::{Gossip, Host, Network};
 use crate::service::clock::Clock;
@@ -53,6 +54,16 @@ pub enum NamesError {
     Recover(#[from] RecoverError),
 }
 
+/// What comes in for the engine's thread.
+// As large as an input in any case.
+#[allow(clippy::large_enum_variant)]
+enum Incoming {
+    /// For the engine.
+    Input(Input),
+    /// All names at a later block, verified, in place of the blocks up to there.
+    Snapshot(Box<(SnapshotHead, Delta)>),
+}
+
 /// How often a proof is tried while blocks are being decided.
 const PROOF_ATTEMPTS: usize = 20;
 
@@ -83,7 +94,7 @@ pub struct NamesStatus {
 #[derive(Clone)]
 pub struct Driver {
     me: PublicSigningKey,
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Incoming>,
     board: Arc<Board>,
     keeper: Keeper,
     /// Those of the network file.
@@ -110,7 +121,8 @@ impl Driver {
         let state = keeper.load(&id, witnesses.clone())?;
         let (journal, records) = Journal::open(data_dir)?;
         let me = key.public();
-        let mut engine = Engine::new(Settings::new(id.clone(), key), state.clone());
+        let settings = Settings::new(id.clone(), key);
+        let mut engine = Engine::new(settings.clone(), state.clone());
         let first = engine.recover(&keeper, clock.now_millis(), &records)?;
         let board = Arc::new(Board::new(state));
         let (inputs, incoming) = mpsc::channel(WAITING_INPUTS);
@@ -125,6 +137,7 @@ impl Driver {
         let topic = format!("pyrgos/names/1/{id}");
         let heard = host.subscribe(&topic);
         let desk = Desk {
+            settings,
             engine,
             keeper,
             journal,
@@ -142,6 +155,7 @@ impl Driver {
             tokio::spawn(listen(heard, inputs, stop.subscribe())),
             tokio::spawn(follow::fetch(host.clone(), driver.clone(), hinted, stop.subscribe())),
             tokio::spawn(follow::serve(host.accept(follow::PROTOCOL), driver.clone(), stop.subscribe())),
+            tokio::spawn(snapshot::serve(host.accept(snapshot::PROTOCOL), driver.clone(), stop.subscribe())),
         ];
         Ok((driver, tasks))
     }
@@ -193,16 +207,30 @@ impl Driver {
 
     /// Wants an operation decided. `false` if too much waits already, or the node stops. Not for async code.
     pub fn submit(&self, operation: Operation) -> bool {
-        self.inputs.try_send(Input::Submit(operation)).is_ok()
+        self.inputs.try_send(Incoming::Input(Input::Submit(operation))).is_ok()
     }
 
     pub(super) async fn hear(&self, message: Message) -> bool {
-        self.inputs.send(Input::Message(message)).await.is_ok()
+        self.inputs.send(Incoming::Input(Input::Message(message))).await.is_ok()
+    }
+
+    /// Takes a verified snapshot, unless this node is further by now, or a witness, who decides by what it saw itself.
+    pub(super) async fn jump(&self, head: SnapshotHead, delta: Delta) -> bool {
+        self.inputs.send(Incoming::Snapshot(Box::new((head, delta)))).await.is_ok()
+    }
+
+    /// The witnesses of the network file.
+    pub(super) fn first_witnesses(&self) -> &WitnessSet {
+        &self.witnesses
+    }
+
+    pub(super) fn is_witness(&self, state: &State) -> bool {
+        state.witnesses().contains(&self.me)
     }
 }
 
 /// Takes messages from gossip to the engine.
-async fn listen(mut heard: mpsc::Receiver<Vec<u8>>, inputs: mpsc::Sender<Input>, mut stop: watch::Receiver<bool>) {
+async fn listen(mut heard: mpsc::Receiver<Vec<u8>>, inputs: mpsc::Sender<Incoming>, mut stop: watch::Receiver<bool>) {
     loop {
         let next = tokio::select! {
             next = heard.recv() => next,
@@ -212,12 +240,13 @@ async fn listen(mut heard: mpsc::Receiver<Vec<u8>>, inputs: mpsc::Sender<Input>,
         let message = bytes.get(NONCE_BYTES..).and_then(|bytes| Message::from_bytes(bytes).ok());
         if let Some(message) = message {
             // What does not fit now is said again, or asked for.
-            let _ = inputs.try_send(Input::Message(message));
+            let _ = inputs.try_send(Incoming::Input(Input::Message(message)));
         }
     }
 }
 
 struct Desk {
+    settings: Settings,
     engine: Engine,
     keeper: Keeper,
     journal: Journal,
@@ -232,13 +261,19 @@ struct Desk {
 
 impl Desk {
     /// Runs on a thread of its own: it waits for the disk.
-    fn run(mut self, first: Step, mut inputs: mpsc::Receiver<Input>, runtime: &Handle, stop: &watch::Receiver<bool>) {
+    fn run(
+        mut self,
+        first: Step,
+        mut inputs: mpsc::Receiver<Incoming>,
+        runtime: &Handle,
+        stop: &watch::Receiver<bool>,
+    ) {
         let mut done = self.perform(first);
         while done.is_ok() && !*stop.borrow() {
             let due = self.timers.peek().map(|Reverse((at, _))| *at);
             let now = Instant::now();
             let input = if due.is_some_and(|at| at <= now) {
-                self.timers.pop().map(|Reverse((_, id))| Input::Wake(id))
+                self.timers.pop().map(|Reverse((_, id))| Incoming::Input(Input::Wake(id)))
             } else {
                 let until = due.unwrap_or(now + PULSE).min(now + PULSE);
                 match runtime.block_on(tokio::time::timeout_at(until.into(), inputs.recv())) {
@@ -247,10 +282,14 @@ impl Desk {
                     Err(_) => None,
                 }
             };
-            if let Some(input) = input {
-                let step = self.engine.handle(&self.keeper, self.clock.now_millis(), input);
-                done = self.perform(step);
-            }
+            done = match input {
+                Some(Incoming::Input(input)) => {
+                    let step = self.engine.handle(&self.keeper, self.clock.now_millis(), input);
+                    self.perform(step)
+                }
+                Some(Incoming::Snapshot(snapshot)) => self.jump(&snapshot.0, &snapshot.1),
+                None => Ok(()),
+            };
         }
         let end = match done {
             Ok(()) => "the node is stopping".to_owned(),
@@ -260,6 +299,23 @@ impl Desk {
             }
         };
         self.board.post(|news| news.end = Some(end));
+    }
+
+    /// Goes on from a later block. A witness does not: it votes by what it has seen itself.
+    fn jump(&mut self, head: &SnapshotHead, delta: &Delta) -> Result<(), NamesError> {
+        let me = self.settings.key.public();
+        let is_witness = self.engine.is_witness() || head.state.witnesses().contains(&me);
+        if is_witness || head.state.height() <= self.engine.state().height() {
+            return Ok(());
+        }
+        self.keeper.adopt(head, delta)?;
+        self.journal.clear()?;
+        self.timers.clear();
+        self.engine = Engine::new(self.settings.clone(), head.state.clone());
+        let step = self.engine.recover(&self.keeper, self.clock.now_millis(), &[])?;
+        tracing::info!(height = head.state.height(), names = delta.chains.len(), "all names came in a snapshot");
+        self.board.post(|news| news.state = head.state.clone());
+        self.perform(step)
     }
 
     fn perform(&mut self, step: Step) -> Result<(), NamesError> {

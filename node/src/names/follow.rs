@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::driver::Driver;
 use super::message::Message;
+use super::snapshot;
 use crate::http::server::stopped;
 use crate::p2p::{Host, PeerStream, Peers};
 
@@ -46,15 +47,26 @@ pub(super) async fn fetch(host: Host, driver: Driver, mut hints: mpsc::Receiver<
     let (mut turn, mut has_answer) = (0_usize, false);
     loop {
         let pause = if has_answer { EVERY } else { FIRST_EVERY };
-        tokio::select! {
-            _ = timeout(pause, hints.recv()) => {}
+        let hint = tokio::select! {
+            hint = timeout(pause, hints.recv()) => hint.ok().flatten(),
             () = stopped(&mut stop) => return,
-        }
+        };
         let mut neighbours: Vec<Cid> = host.connected().await.into_iter().collect();
         neighbours.sort_unstable_by_key(Cid::to_bytes);
         for number in 0..ASKED.min(neighbours.len()) {
             turn = turn.wrapping_add(1);
             let node = &neighbours[turn % neighbours.len()];
+            let far = async {
+                if is_far(&driver, hint)
+                    && let Err(error) = snapshot::fetch(&host, &driver, node).await
+                {
+                    tracing::debug!(%node, %error, "no snapshot of names");
+                }
+            };
+            tokio::select! {
+                _ = timeout(snapshot::PATIENCE, far) => {}
+                () = stopped(&mut stop) => return,
+            }
             tokio::select! {
                 answer = timeout(PATIENCE, catch_up(&host, &driver, node)) => match answer {
                     Ok(Ok(news)) => {
@@ -72,6 +84,13 @@ pub(super) async fn fetch(host: Host, driver: Driver, mut hints: mpsc::Receiver<
             () = stopped(&mut stop) => return,
         }
     }
+}
+
+/// Whether all names are less than the blocks that are missing.
+fn is_far(driver: &Driver, hint: Option<u64>) -> bool {
+    let state = driver.board().look().state.clone();
+    let is_behind = hint.is_some_and(|height| height > state.height().saturating_add(MAX_BLOCKS));
+    (state.height() == 0 || is_behind) && !driver.is_witness(&state)
 }
 
 /// Takes all that a neighbour has. Whether that was anything.

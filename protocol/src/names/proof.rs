@@ -79,6 +79,12 @@ pub enum ProofError {
     /// Blocks out of order.
     #[error("the blocks are not in order")]
     Order,
+    /// A state that is not the one after the block.
+    #[error("the state is not the one after the block")]
+    State,
+    /// Names that are not those of the state.
+    #[error("these are not the names of the state")]
+    Names,
     /// The nodes do not lead from the block's root to the name.
     #[error("the way through the tree of names is not whole")]
     Path,
@@ -90,35 +96,47 @@ pub enum ProofError {
     Invalid(ChainError),
 }
 
+/// Checks that a block is decided, by the witnesses of the network file and those that the changes put in their place.
+pub(super) fn verify_header(
+    changes: &[WitnessChange],
+    header: &Header,
+    certificate: &Certificate,
+    network: &NetworkId,
+    witnesses: &WitnessSet,
+) -> Result<(), ProofError> {
+    let mut deciding = witnesses;
+    let mut height = 0;
+    for WitnessChange { header, certificate, witnesses } in changes {
+        if header.height <= height {
+            return Err(ProofError::Order);
+        }
+        height = header.height;
+        let failed = |cause| ProofError::Certificate { height, cause };
+        certificate.verify(network, deciding, header).map_err(failed)?;
+        if header.witnesses != witnesses.hash() {
+            return Err(ProofError::Witnesses(height));
+        }
+        deciding = witnesses;
+    }
+    // The newest block may be the one that changed the witnesses: those before it decided it.
+    if header.height < height {
+        return Err(ProofError::Order);
+    }
+    let is_change = changes.last().is_some_and(|change| change.header == *header);
+    if !is_change {
+        let failed = |cause| ProofError::Certificate { height: header.height, cause };
+        certificate.verify(network, deciding, header).map_err(failed)?;
+    }
+    Ok(())
+}
+
 impl NameProof {
     /// Checks the proof against the witnesses that the network file names.
     ///
     /// # Errors
     /// [`ProofError`].
     pub fn verify(&self, network: &NetworkId, witnesses: &WitnessSet) -> Result<Proven, ProofError> {
-        let mut deciding = witnesses;
-        let mut height = 0;
-        for WitnessChange { header, certificate, witnesses } in &self.changes {
-            if header.height <= height {
-                return Err(ProofError::Order);
-            }
-            height = header.height;
-            let failed = |cause| ProofError::Certificate { height, cause };
-            certificate.verify(network, deciding, header).map_err(failed)?;
-            if header.witnesses != witnesses.hash() {
-                return Err(ProofError::Witnesses(height));
-            }
-            deciding = witnesses;
-        }
-        // The newest block may be the one that changed the witnesses: those before it decided it.
-        if self.header.height < height {
-            return Err(ProofError::Order);
-        }
-        let is_change = self.changes.last().is_some_and(|change| change.header == self.header);
-        if !is_change {
-            let failed = |cause| ProofError::Certificate { height: self.header.height, cause };
-            self.certificate.verify(network, deciding, &self.header).map_err(failed)?;
-        }
+        verify_header(&self.changes, &self.header, &self.certificate, network, witnesses)?;
         let nodes = MemoryBlocks::of_cbor(self.nodes.iter().cloned());
         let found = champ::bulk::prove(&nodes, NAME_HASHING, &self.header.root, self.username.as_str().as_bytes());
         let chain = match (found.map_err(|_| ProofError::Path)?, &self.chain) {
