@@ -25,7 +25,16 @@ impl Game {
         Some(())
     }
 
-    pub(super) fn withdraw_link(&mut self, user: User) -> Option<()> {
+    /// Somebody who has links.
+    fn pick_linker(&mut self) -> Option<User> {
+        let linkers: Vec<User> = (0..USERS.len()).filter(|user| self.world.links(*user).next().is_some()).collect();
+        let user = self.dice.pick(&linkers)?;
+        self.touched.insert(user);
+        Some(user)
+    }
+
+    pub(super) fn withdraw_link(&mut self) -> Option<()> {
+        let user = self.pick_linker()?;
         let links: Vec<(Id, usize)> = self.world.links(user).map(|(id, link)| (id, self.position(id, link))).collect();
         let (id, at) = self.dice.pick(&links)?;
         self.tell(user, format!("link rm of {}", self.path(id)));
@@ -35,13 +44,49 @@ impl Game {
         Some(())
     }
 
+    pub(super) fn move_linked(&mut self) -> Option<()> {
+        let user = self.pick_linker()?;
+        let linked: Vec<Id> = self.world.links(user).flat_map(|(id, _)| self.world.upwards(id)).collect();
+        let linked: Vec<Id> = linked.into_iter().filter(|id| self.world.item(*id).parent.is_some()).collect();
+        let id = self.dice.pick(&linked)?;
+        let space = self.world.space(self.world.item(id).parent?);
+        let is_other =
+            |directory: &Id| self.world.item(*directory).owner == user && self.world.space(*directory) != space;
+        let targets: Vec<Id> = self.world.directories().filter(is_other).collect();
+        let target = match self.dice.pick(&targets) {
+            Some(target) => target,
+            None => self.make_space(user)?,
+        };
+        let name = self.dice.name();
+        self.bring(user, id, target, name)
+    }
+
+    /// A new directory of the home directory, shared to be written.
+    fn make_space(&mut self, user: User) -> Option<Id> {
+        let (home, name) = (user, self.dice.name());
+        if self.world.child(home, name).is_some() || self.world.count(user) >= MAX_ITEMS {
+            return None;
+        }
+        let at = self.path(home).join(name.parse().unwrap());
+        self.tell(user, format!("mkdir {at}, and share it to be written"));
+        run(self.sessions[user].make_directory(&at)).unwrap();
+        let id = self.world.create(home, name, None);
+        let with = (user + 1) % USERS.len();
+        run(self.sessions[user].share_to_write(&at, &[people::name(USERS[with])])).unwrap();
+        let item = self.world.item_mut(id);
+        item.has_own_space = true;
+        item.writers.insert(with);
+        Some(id)
+    }
+
     fn position(&self, id: Id, link: &Link) -> usize {
         let of_item = &self.world.item(id).links;
         of_item.iter().position(|other| other.secret.label == link.secret.label).expect("a link of the item")
     }
 
     /// Somebody without an account opens a link, and changes something where the link lets him.
-    pub(super) fn write_through_link(&mut self, user: User) -> Option<()> {
+    pub(super) fn write_through_link(&mut self) -> Option<()> {
+        let user = self.pick_linker()?;
         let links: Vec<(Id, usize)> = self.world.links(user).map(|(id, link)| (id, self.position(id, link))).collect();
         let (id, at) = self.dice.pick(&links)?;
         if self.world.count(user) >= MAX_ITEMS {

@@ -67,12 +67,13 @@ const OPERATIONS: [(Operation, usize); 11] = [
 ];
 
 /// What happens in every third sequence as well: links take time on purpose.
-const MORE_OPERATIONS: [(Operation, usize); 5] = [
+const MORE_OPERATIONS: [(Operation, usize); 6] = [
     (Operation::ShareWithFriends, 2),
     (Operation::UnshareWithFriends, 1),
-    (Operation::CreateLink, 3),
+    (Operation::CreateLink, 8),
     (Operation::WriteThroughLink, 2),
     (Operation::WithdrawLink, 1),
+    (Operation::MoveLinked, 3),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,8 @@ enum Operation {
     /// By somebody without an account; a link to read refuses it.
     WriteThroughLink,
     WithdrawLink,
+    /// What has a link, or something in it, into another writing space of its owner.
+    MoveLinked,
     /// Writing what may only be read.
     Trespass,
     /// A session that knows nothing of what happened.
@@ -297,8 +300,9 @@ impl Game {
             Operation::Unshare => self.unshare(user),
             Operation::UnshareWithFriends => self.unshare_with_friends(user),
             Operation::CreateLink => self.create_link(user),
-            Operation::WriteThroughLink => self.write_through_link(user),
-            Operation::WithdrawLink => self.withdraw_link(user),
+            Operation::WriteThroughLink => self.write_through_link(),
+            Operation::WithdrawLink => self.withdraw_link(),
+            Operation::MoveLinked => self.move_linked(),
             Operation::Trespass => self.trespass(user),
             Operation::LogIn => {
                 self.tell(user, "logs in again".to_owned());

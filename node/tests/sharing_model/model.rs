@@ -152,7 +152,7 @@ impl World {
     }
 
     /// The item whose key signs for what is in a directory; the home directory in the end.
-    fn space(&self, directory: Id) -> Id {
+    pub fn space(&self, directory: Id) -> Id {
         let at = self.upwards(directory).find(|id| self.item(*id).has_own_space);
         at.or_else(|| self.upwards(directory).last()).expect("an item leads to itself")
     }
