@@ -31,6 +31,10 @@ const WAITING_MESSAGES: usize = 256;
 /// Time to find another node, to connect, and to agree on a protocol.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Why a stream was not opened that may be opened over a new connection.
+const CLOSED: &str = "the connection closed";
+const BROKE: &str = "the connection broke";
+
 /// How a node takes part in a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -209,10 +213,11 @@ impl Host {
         match stream.await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(OpenError::Unsupported)) => Err(refused(format!("it does not speak {protocol}"))),
-            Ok(Err(OpenError::Broken(error))) => Err(refused(format!("the connection broke: {error}"))),
+            // It has not heard what it was to be asked.
+            Ok(Err(OpenError::Broken(error))) => Err(unreachable(&format!("{BROKE}: {error}"))),
             Err(_) => match failed.await {
                 Ok(NoConnection(reason)) => Err(unreachable(&reason)),
-                Err(_) => Err(unreachable("the connection closed")),
+                Err(_) => Err(unreachable(CLOSED)),
             },
         }
     }
@@ -231,7 +236,7 @@ impl Peers for Host {
             let attempt = async {
                 match self.open_once(node, protocol).await {
                     // Nodes close connections that they do not use, perhaps just now (`spec/06` §4.7).
-                    Err(PeerError::Unreachable { reason, .. }) if reason == "the connection closed" => {
+                    Err(PeerError::Unreachable { reason, .. }) if reason == CLOSED || reason.starts_with(BROKE) => {
                         self.open_once(node, protocol).await
                     }
                     outcome => outcome,

@@ -203,11 +203,11 @@ async fn several_sources() {
     start_again();
     let mut passes = 0;
     loop {
-        behave(&home, Manner::Breaks(if passes < 3 { 30 } else { usize::MAX }));
+        behave(&home, Manner::Breaks(if passes < 3 { 15 } else { usize::MAX }));
         passes += 1;
         match pass(&only_home).await {
             Ok(last) => {
-                assert!(last.blocks + 80 < shared.blocks, "{last:?}");
+                assert!(last.blocks + 40 < shared.blocks, "{last:?}");
                 break;
             }
             Err(error) => assert!(error.to_string().contains("the stream broke"), "{error}"),
