@@ -6,6 +6,8 @@
 
 #[path = "network/mirrors.rs"]
 mod mirrors;
+#[path = "network/names.rs"]
+mod names;
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -56,6 +58,7 @@ async fn main() -> Outcome<()> {
     mirrors::run(raw_rate.unwrap_or(plain)).await?;
     idle_peers().await?;
     idle_traffic().await?;
+    names::run().await?;
     for witnesses in [1, 4, 7] {
         sign_ups(witnesses).await?;
     }
@@ -138,6 +141,13 @@ async fn over_stream(listen: &str) -> Outcome<f64> {
     Ok(rate)
 }
 
+fn resident_bytes(process: u32) -> Outcome<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).ok_or("no VmRSS")?;
+    let kib: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
+    Ok(kib * 1024.0)
+}
+
 /// A node as people run it.
 struct Node {
     process: Child,
@@ -164,10 +174,7 @@ impl Node {
     }
 
     fn resident_bytes(&self) -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).ok_or("no VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
-        Ok(kib * 1024.0)
+        resident_bytes(self.process.id())
     }
 
     /// What went over the connections that are open at the node's port, both ways.
