@@ -4,7 +4,7 @@
 //! an account whose home is elsewhere goes there over the peer host (`spec/06` §4.5). Other nodes' calls are never passed
 //! on, so that no call goes round in circles. Blocks that come by are cached in memory; access tokens hold for the cached
 //! copy as for one on disk. While the home is away, reads are answered from this node's own copy of the account if it
-//! mirrors it, else by the mirrors that its owner told of ([`elsewhere`]).
+//! mirrors it, else by the mirrors that its owner told of (`elsewhere`).
 
 mod cache;
 mod elsewhere;

@@ -69,7 +69,9 @@ pub(super) async fn run() -> Outcome<()> {
     std::fs::write(&file, text)?;
     let bytes = prepare(&first, &node)? as f64;
 
-    let empty = Node::start(&folder.path().join("empty"))?;
+    let alone = folder.path().join("alone");
+    std::fs::create_dir_all(&alone)?;
+    let empty = Node::start(&alone)?;
     let witness = Member::start(&first, &at, &file)?;
     // The network decides something, so that there is a state to join at.
     let password = Password::new("correct horse battery staple".to_owned());

@@ -1,8 +1,8 @@
 //! One pass over an account: ask its home for the pointers, fetch the blocks that the copy lacks, move the copy's pointers
 //! (`spec/06` §7.2, §7.3).
 //!
-//! Old and new tree are walked level by level ([`Part`]), and what both have is not entered. Blocks come from one or several
-//! nodes at once ([`Supply`]), are hashed as they arrive, and stored before what links to them counts; the pointers move
+//! Old and new tree are walked level by level (`part`), and what both have is not entered. Blocks come from one or several
+//! nodes at once (`supply`), are hashed as they arrive, and stored before what links to them counts; the pointers move
 //! last, all in one commit. A pass that breaks off is repeated: blocks that arrived are there already.
 
 use std::sync::Arc;
