@@ -27,7 +27,8 @@ const MAX_BLOCKS: usize = 8 << 20;
 const FIRST_SHARE: u64 = 1 << 20;
 const SHARE: u64 = 32 << 20;
 
-/// Bytes of blocks that nobody wanted which one answer may bring: some that both trees have at different levels.
+/// Bytes of blocks that nobody wanted which one source may bring, beside as many as came that were wanted: some are in
+/// both trees at different levels.
 const MAX_WASTE: u64 = 32 << 20;
 
 /// Blocks of one level of the new tree that the old one does not have.
@@ -216,15 +217,25 @@ impl Work {
 
     /// The part of one node: takes what there is to do until nothing is left, or until it fails.
     async fn share(&self, supply: &mut Supply) -> Result<(), CopyError> {
+        // Over all answers, or a source could keep this node busy for ever.
+        let mut wasted_bytes = 0;
         let mut max_bytes = if self.sources > 1 { FIRST_SHARE } else { i64::MAX.unsigned_abs() };
         while let Some(part) = self.take().await {
             let wanted = part.wanted(max_bytes);
-            let mut arrivals = Arrivals::new(self, supply.node().clone(), part);
+            let mut arrivals = Arrivals::new(self, supply.node().clone(), part, wasted_bytes);
             let outcome = supply.fetch(wanted, &mut arrivals).await;
+            wasted_bytes = arrivals.wasted_bytes;
+            let is_idle = !arrivals.has_taken;
             let (stored, left) = arrivals.end().await;
+            // An answer without anything that was wanted would be followed by the same one.
+            let missing = left.as_ref().filter(|_| is_idle).and_then(|part| part.absent.iter().next().cloned());
             self.give_back(left);
-            outcome?;
+            // First, since blocks that are not stored count as fetched: no other source makes that good.
             stored?;
+            outcome?;
+            if let Some(block) = missing {
+                return Err(CopyError::Missing { source_node: supply.node().clone(), block });
+            }
             max_bytes = max_bytes.max(SHARE);
         }
         Ok(())
@@ -274,12 +285,14 @@ struct Arrivals<'a> {
     /// The batch before this one, on its way to the disk.
     storing: Option<JoinHandle<Result<(), Failure>>>,
     wasted_bytes: u64,
+    /// Whether anything came that was wanted.
+    has_taken: bool,
 }
 
 impl<'a> Arrivals<'a> {
-    fn new(work: &'a Work, node: Cid, part: Part) -> Self {
+    fn new(work: &'a Work, node: Cid, part: Part, wasted_bytes: u64) -> Self {
         let (batch, storing) = (Vec::new(), None);
-        Arrivals { work, node, part: Some(part), batch, batch_bytes: 0, storing, wasted_bytes: 0 }
+        Arrivals { work, node, part: Some(part), batch, batch_bytes: 0, storing, wasted_bytes, has_taken: false }
     }
 
     async fn store(&mut self) -> Result<(), CopyError> {
@@ -315,12 +328,13 @@ impl Sink for Arrivals<'_> {
         let len = block.len() as u64;
         let Some(part) = self.part.as_mut().filter(|part| part.absent.contains(&cid)) else {
             self.wasted_bytes += len + 64;
-            if self.wasted_bytes > MAX_WASTE {
+            if self.wasted_bytes > MAX_WASTE.saturating_add(self.work.bytes.load(Ordering::Relaxed)) {
                 let reason = "it gives blocks that nobody asked for".to_owned();
                 return Err(CopyError::Wrong { source_node: self.node.clone(), reason });
             }
             return Ok(());
         };
+        self.has_taken = true;
         let work = self.work;
         let bytes = work.bytes.fetch_add(len, Ordering::Relaxed) + len;
         if work.used_bytes.saturating_add(bytes) > work.limit_bytes {

@@ -73,8 +73,7 @@ impl Supply {
         &self.node.node
     }
 
-    /// Fetches some of what is wanted: as much as the other node gives in one answer. What it lacks is an error only if it
-    /// gives nothing at all.
+    /// Fetches some of what is wanted: as much as the other node gives in one answer, which may be nothing.
     pub(super) async fn fetch(&mut self, wanted: Wanted, sink: &mut (impl Sink + Send)) -> Result<(), CopyError> {
         if let Way::Unknown = self.way {
             self.way = match self.node.peers.open(&self.node.node, PROTOCOL).await {
@@ -105,7 +104,6 @@ impl Node {
         wanted: Wanted,
         sink: &mut (impl Sink + Send),
     ) -> Result<(), CopyError> {
-        let first = wanted.blocks.first().cloned();
         let request = DifferenceRequest {
             proof: self.proof.clone(),
             base: wanted.base,
@@ -120,25 +118,18 @@ impl Node {
             stream.flush().await
         };
         self.in_time(ask).await?;
-        let (mut is_empty, mut absent) = (true, None);
         loop {
             match self.read_part(stream).await? {
                 DifferencePart::Block(cid, block) => {
                     if !cid.matches(&block) {
                         return Err(self.wrong(format!("it gives other bytes for the block {cid}")));
                     }
-                    is_empty = false;
                     sink.take(cid, block).await?;
                 }
-                DifferencePart::Absent(cid) => absent = absent.or(Some(cid)),
+                // What does not come is missed by who wanted it.
+                DifferencePart::Absent(_) => {}
                 DifferencePart::Refused(reason) => {
                     return Err(CopyError::NotGiven { source_node: self.node.clone(), reason });
-                }
-                DifferencePart::End if is_empty => {
-                    return Err(match absent.or(first) {
-                        Some(block) => CopyError::Missing { source_node: self.node.clone(), block },
-                        None => self.wrong("it gives nothing".to_owned()),
-                    });
                 }
                 DifferencePart::End => return Ok(()),
             }

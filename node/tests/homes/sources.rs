@@ -16,6 +16,8 @@ enum Manner {
     OtherBytes,
     /// Blocks that nobody asked for, without end.
     Unasked,
+    /// In each answer one block that nobody asked for, and no other.
+    OneUnasked,
     /// A part that is said to be longer than any can be.
     Long,
     /// The stream breaks after so many blocks, in the middle of the next one.
@@ -94,6 +96,13 @@ async fn give(
                     DifferencePart::Block(cid, block.into())
                 }
                 (Manner::Empty, DifferencePart::Block(cid, _)) => DifferencePart::Absent(cid),
+                (_, part) => part,
+            };
+            let part = match (manner, part) {
+                (Manner::OneUnasked, DifferencePart::Block(..)) => {
+                    let block = Bytes::from_static(b"nobody asked for this");
+                    DifferencePart::Block(Cid::of_raw(&block), block)
+                }
                 (_, part) => part,
             };
             let bytes = part.to_bytes();
@@ -191,6 +200,7 @@ async fn several_sources() {
         (Manner::Unasked, "gives blocks that nobody asked for"),
         (Manner::Long, "a part of its answer is too long"),
         (Manner::Empty, "lacks the block"),
+        (Manner::OneUnasked, "lacks the block"),
     ] {
         start_again();
         behave(&home, manner);
