@@ -1,7 +1,9 @@
-//! Usernames, claims, chains, proofs of work and sign-up logs against `vectors/06-usernames.json`, `06-claims.json`,
-//! `06-pow.json` and `06-oplog.json` (`spec/06` §1).
+//! Usernames, claims, chains, proofs of work, sign-up logs and the tree of names against `vectors/06-usernames.json`,
+//! `06-claims.json`, `06-pow.json`, `06-oplog.json` and `06-pki.json` (`spec/06` §1, §2.2).
 
 mod support;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use pyrgos_crypto::pow;
@@ -11,12 +13,14 @@ use pyrgos_protocol::keys::{
 };
 use pyrgos_protocol::login::{BlockWrite, IdentityUpdate, LoginData};
 use pyrgos_protocol::merkle::bat::{Bat, BatWithId};
+use pyrgos_protocol::merkle::champ::KeyHashing;
 use pyrgos_protocol::merkle::pointer::{PointerUpdate, SignedPointerUpdate};
+use pyrgos_protocol::merkle::writer_data::WriterData;
 use pyrgos_protocol::names::chain::inline_key;
 use pyrgos_protocol::names::sign_up::{
     ADD_BAT_PATH, AuthorisedBat, AuthorisedLogin, MAX_LOG_BYTES, Operation, SIGN_UP_WINDOW,
 };
-use pyrgos_protocol::names::{Chain, ChainLink, Claim, Date, MergeError, OperationLog, SignUpError, Username};
+use pyrgos_protocol::names::{Chain, ChainLink, Claim, Date, Delta, MergeError, OperationLog, SignUpError, Username};
 use serde_json::Value as Json;
 use support::{Cases, array, boolean, bytes, int, text};
 
@@ -409,4 +413,94 @@ fn recorded_sign_ups() {
     }
     println!("04-exchanges-1-signup-login-ls.json: {replayed} sign-ups verified");
     assert_eq!(replayed, 4);
+}
+
+/// The tree of names and what leads to it, as the one authority of existing networks keeps them (`spec/06` §2.2).
+#[test]
+fn the_tree_of_an_authority() {
+    let mut cases = Cases::of("06-pki");
+    let [identity, pki] = ["authority_identity", "pki_key"].map(|key| claim_key(&cases.section(key)[0]));
+    let servers: Vec<Cid> = cases.value("servers").as_array().unwrap().iter().map(server_id).collect();
+    let blocks = cases.value("blocks");
+    let block = |cid: &Cid| hex::decode(blocks[cid.to_string()].as_str().unwrap()).unwrap();
+    blocks.as_object().unwrap().iter().for_each(|(cid, block)| {
+        assert_eq!(Cid::of_cbor(&hex::decode(block.as_str().unwrap()).unwrap()).to_string(), *cid);
+    });
+
+    let mut names: BTreeMap<Username, Chain> = BTreeMap::new();
+    let users = cases.section("users");
+    let states = cases.section("states");
+    let mut states = states.iter().peekable();
+    check_state(states.next().unwrap(), &names, &pki, &block, 2);
+    let number = |state: &Json| text(state, "description").split(' ').nth(1).unwrap().parse::<usize>().unwrap_or(0);
+    for (position, user) in users.iter().enumerate() {
+        let username = Username::new(text(user, "username")).unwrap();
+        let claim = chain(user, "chain_cbor");
+        assert!(boolean(user, "accepted"));
+        assert_eq!(claim.verify(&username, inline_key), Ok(()));
+        assert!(servers.contains(claim.home().unwrap()));
+        assert_eq!(claim.owner().unwrap().to_string(), text(user, "owner"));
+        assert_eq!(username.as_str().as_bytes(), bytes(user, "champ_key"));
+        assert_eq!(KeyHashing::Blake2b512.hash(username.as_str().as_bytes()).to_vec(), bytes(user, "champ_key_hash"));
+        assert_eq!(Cid::of_cbor(&claim.to_bytes()).to_string(), text(user, "chain_block_cid"));
+        assert_eq!(block(&Cid::of_cbor(&claim.to_bytes())), claim.to_bytes());
+        assert_eq!(names.insert(username, claim), None);
+        if let Some(state) = states.next_if(|state| number(state) == position + 1) {
+            check_state(state, &names, &pki, &block, position as i64 + 3);
+        }
+    }
+
+    // The renewal is in a block; the new key's chain is shown.
+    let alice = Username::new("alice").unwrap();
+    let (renewed, changed) = (states.next().unwrap(), states.next().unwrap());
+    assert!(states.next().is_none());
+    let mut renewals = blocks.as_object().unwrap().values().filter_map(|block| {
+        let chain = Chain::from_bytes(&hex::decode(block.as_str().unwrap()).unwrap()).ok()?;
+        (chain.last()?.claim.expiry.to_string() == "2027-05-15").then_some(chain)
+    });
+    let renewal = renewals.next_back().unwrap();
+    let merged = names[&alice].merge(&renewal, &alice, inline_key).unwrap();
+    assert_eq!(merged, renewal);
+    names.insert(alice.clone(), merged);
+    check_state(renewed, &names, &pki, &block, 67);
+    let change = chain(changed, "alice_chain_cbor");
+    let merged = names[&alice].merge(&change, &alice, inline_key).unwrap();
+    assert_eq!(merged, change);
+    let new_key = SigningKeyPair::new(SecretSigningKey::from_seed(&[0xf1; 32])).signer();
+    assert_eq!(merged.owner().unwrap().key_hash(), &new_key.public_key_hash);
+    names.insert(alice.clone(), merged.clone());
+    check_state(changed, &names, &pki, &block, 68);
+    // Former keys lead to the name, too.
+    let (_, delta) = Delta::of_names(names).unwrap();
+    for (key, link) in [("getUsername_old_key", &merged.0[0]), ("getUsername_new_key", &merged.0[1])] {
+        assert_eq!(delta.owners[&link.owner].as_str(), text(changed, key));
+    }
+    assert_ne!(identity.public_key_hash, pki.public_key_hash);
+    cases.finish();
+}
+
+fn server_id(text: &Json) -> Cid {
+    Cid::from_server_id(text.as_str().unwrap()).unwrap()
+}
+
+fn check_state(
+    state: &Json,
+    names: &BTreeMap<Username, Chain>,
+    pki: &SigningPrivateKeyAndPublicHash,
+    block: &impl Fn(&Cid) -> Vec<u8>,
+    sequence: i64,
+) {
+    let description = text(state, "description");
+    let pointer = PointerUpdate::open(&pki.secret.public(), &bytes(state, "pki_signed_pointer")).unwrap();
+    assert_eq!((pointer.sequence(), int(state, "pki_pointer_sequence")), (Some(sequence), sequence), "{description}");
+    let data = pointer.updated().unwrap();
+    assert_eq!(data.to_string(), text(state, "writer_data_cid"), "{description}");
+    let data = WriterData::from_bytes(&block(data)).unwrap();
+    assert_eq!(data.controller, pki.public_key_hash);
+    assert_eq!(data.tree.as_ref().map(Cid::to_string).as_deref(), state["tree_root_cid"].as_str(), "{description}");
+    let (root, delta) = Delta::of_names(names.clone()).unwrap();
+    if !names.is_empty() {
+        assert_eq!(data.tree, Some(root), "{description}");
+        delta.nodes.iter().for_each(|(cid, node)| assert_eq!(block(cid), *node, "{description}"));
+    }
 }
