@@ -20,7 +20,8 @@
 //! OpenLink::open(transport, runtime, settings, &link, &password)  stat, list, download, upload, rename, remove without an account
 //! session.messages()   write_to_operator(text, reply_to)   dismiss_message(id)
 //! session.block(&name)   unblock(&name)   blocked()   profile(&name)   set_profile_field(field, content)
-//! session.mirror_token()   mirrors()   announce_mirrors(&nodes)   home_node()   migrate()   promote()
+//! session.mirror_token()   mirror_here()   copy_login(&password)   mirrors()   announce_mirrors(&nodes)
+//! session.home_node()   migrate()   promote()
 //! session.space()   usage(&path)   change_password(&old, &new, &())   delete_account(&password, &())
 //! ```
 //!

@@ -23,7 +23,7 @@ pub const MAX_USERNAMES: u64 = 16 << 20;
 const MAX_LINK: usize = 256;
 
 /// Reads a name that somebody may have. The text of the failure is the one that existing clients know.
-fn read_name(frame: &mut Reader) -> Result<Username, ApiError> {
+pub(super) fn read_name(frame: &mut Reader) -> Result<Username, ApiError> {
     Username::existing(&frame.text()?).map_err(|_| ApiError::refused("Invalid username"))
 }
 
@@ -319,7 +319,7 @@ pub struct MigrateUser {
 const MAX_NODE: usize = 128;
 
 /// Largest access token in a request, in bytes.
-const MAX_BAT: usize = 128;
+pub(super) const MAX_BAT: usize = 128;
 
 /// Without the token.
 impl fmt::Debug for MigrateUser {

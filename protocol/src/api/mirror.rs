@@ -1,5 +1,7 @@
 //! What mirrors of an account ask its home, and what its owner says about them: calls of our own, which nodes of other kinds
-//! do not have.
+//! do not have. Those that they do have are in [`existing`].
+
+pub mod existing;
 
 use std::fmt;
 
@@ -11,6 +13,7 @@ use crate::migration::UserSnapshot;
 use crate::mirroring::MirrorProof;
 use crate::mirroring::list::MAX_SIGNED;
 use crate::names::Username;
+pub use existing::{GetUserSnapshots, MAX_SNAPSHOTS, StartMirror, StartPaidMirror};
 
 /// `snapshot`: everything that is kept of an account beside its blocks, for whoever holds its mirror token.
 #[derive(Clone, Debug, PartialEq, Eq)]

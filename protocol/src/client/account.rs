@@ -266,6 +266,38 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         Ok(session)
     }
 
+    /// Leaves the sealed data that a login needs with the node of this session, which mirrors the account, so that one can
+    /// log in there when the home is gone. Homes that know mirrors give them by themselves; existing ones do not.
+    ///
+    /// # Errors
+    /// [`ClientError::WrongPassword`]; [`ClientError::SecondFactor`] if the account has one, which the mirror would not
+    /// ask for.
+    pub async fn copy_login(&self, password: &Password) -> Result<(), ClientError> {
+        let (network, username) = (&self.core().network, self.username());
+        let identity = look_up(network, username).await?;
+        let algorithm = identity.data.algorithm.clone();
+        let algorithm = algorithm.ok_or(ClientError::Inconsistent("an identity without derivation parameters"))?;
+        if identity.data.static_data.is_some() {
+            // Accounts of the old kind have them in a block.
+            return Ok(());
+        }
+        let derived = derive(&network.runtime, &algorithm, username, password).await?;
+        let sealed = fetch_login(network, username, &derived, &()).await?;
+        sealed.decrypt(&derived.root).map_err(|_| ClientError::ForgedLogin)?;
+        let login = LoginData {
+            username: username.clone(),
+            entry_points: sealed,
+            authorised_reader: derived.login.public(),
+            identity_update: None,
+        };
+        let auth = Bytes::copy_from_slice(&login.authorise(&self.keys().identity.secret));
+        let call = SetLogin { username: username.as_str().to_owned(), data: login, auth, local: true };
+        match network.call(Repeat::Safely, &call).await? {
+            true => Ok(()),
+            false => Err(ClientError::Conflict),
+        }
+    }
+
     /// Changes the password. Identity, files and friends stay; other sessions stay logged in.
     ///
     /// # Errors

@@ -14,10 +14,10 @@ use super::network::Repeat;
 use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::session::Session;
-use crate::api::mirror::{GetMirrors, MirrorReport, TellMirrors};
+use crate::api::mirror::{GetMirrors, MirrorReport, StartMirror, TellMirrors};
 use crate::api::{Call, Transport};
 use crate::encoding::Cid;
-use crate::keys::SignedRequest;
+use crate::keys::{ProofOfWork, SignedRequest, SignedTime};
 use crate::mirroring::MirrorList;
 use crate::mirroring::list::{MAX_NODES, MAX_SIGNED};
 use crate::names::Username;
@@ -56,6 +56,24 @@ impl<T: Transport, R: Runtime> Session<T, R> {
             None => None,
         };
         Ok(MirrorNodes { report, announced: announced.map(|list| list.nodes) })
+    }
+
+    /// Asks the node of this session, which is not the account's home, to mirror the account. Its operator has given the
+    /// account space there.
+    ///
+    /// # Errors
+    /// The node refuses: no space, or it is the account's home.
+    pub async fn mirror_here(&self) -> Result<(), ClientError> {
+        let call = StartMirror {
+            username: self.username().clone(),
+            bat: self.mirror_token().await?,
+            auth: SignedTime::sign(self.now_millis(), &self.keys().identity.secret).into(),
+            proof: ProofOfWork::first_try(),
+        };
+        match self.core().network.call(Repeat::Safely, &call).await? {
+            true => Ok(()),
+            false => Err(ClientError::Inconsistent("a node that mirrors an account and does not")),
+        }
     }
 
     /// Signs the list of the nodes that mirror the account, gives it to the node and to the account's friends. It takes the
