@@ -12,7 +12,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use pyrgos_protocol::api::core::{GetChain, GetUsernames};
-use pyrgos_protocol::encoding::Cid;
+use pyrgos_protocol::encoding::{Cid, text};
+use pyrgos_protocol::keys::PublicSigningKey;
 use pyrgos_protocol::names::{Chain, Username};
 use pyrgos_protocol::social::ServerMessage;
 use pyrgos_protocol::social::message::MessageKind;
@@ -23,11 +24,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::daemon::collector;
+use crate::identity::server_id;
 use crate::mirror::{MirrorStatus, Mirrors};
 use crate::names::driver::{Driver, NamesStatus};
 use crate::p2p::{ConnectedPeer, Host};
-use crate::service::Service;
 use crate::service::collect::Collected;
+use crate::service::mirrored::Mirrored;
+use crate::service::{Failure, Service};
 
 /// Longest order, in bytes: a message of 4096 characters, each written as an escape.
 const MAX_ORDER: u64 = 64 << 10;
@@ -84,6 +87,17 @@ pub enum Order {
         /// The name.
         name: String,
     },
+    /// A change of the network's witnesses: a new one, or one that others have begun.
+    ChangeWitnesses {
+        /// What others have signed, in hexadecimal digits.
+        change: Option<String>,
+        /// Nodes that become witnesses, of a new change.
+        add: Vec<String>,
+        /// Witnesses that are none any more, of a new change.
+        remove: Vec<String>,
+        /// Whether this node signs it.
+        is_signed: bool,
+    },
     /// The users who have messages.
     Conversations,
     /// The newest messages of one user.
@@ -99,6 +113,18 @@ pub enum Order {
         text: String,
         /// The message that it answers.
         reply_to: Option<i64>,
+    },
+    /// What an account uses and may use here.
+    Space {
+        /// The account, which may live elsewhere.
+        username: String,
+        /// What it may use from now on, in bytes, if that shall change.
+        bytes: Option<u64>,
+    },
+    /// The token with which another node mirrors all of this one.
+    InstanceBat {
+        /// Make a new one, so that the old one opens nothing any more.
+        is_new: bool,
     },
 }
 
@@ -137,6 +163,25 @@ impl From<&ServerMessage> for Message {
             reply_to: message.reply_to,
         }
     }
+}
+
+/// A change of the witnesses as it is shown.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ShownChange {
+    /// The change with its signatures, in hexadecimal digits.
+    pub change: String,
+    /// The witnesses of the next blocks.
+    pub witnesses: Vec<String>,
+    /// Nodes that become witnesses.
+    pub add: Vec<String>,
+    /// Witnesses that are none any more.
+    pub remove: Vec<String>,
+    /// Present witnesses that signed it.
+    pub signed: Vec<String>,
+    /// How many have to.
+    pub quorum: usize,
+    /// Whether enough have, so that it is with the network.
+    pub is_handed_in: bool,
 }
 
 /// A name as it is shown.
@@ -183,12 +228,21 @@ pub enum Reply {
     Name(NameRecord),
     /// A proof in its bytes, in hexadecimal digits.
     Proof(String),
+    /// A change of the witnesses.
+    Change(ShownChange),
     /// Copies of accounts.
     Mirrors(Vec<MirrorStatus>),
     /// Usernames.
     Users(Vec<String>),
     /// Messages, oldest first.
     Messages(Vec<Message>),
+    /// What an account uses and may use here, in bytes.
+    Space {
+        /// Uses.
+        used_bytes: u64,
+        /// May use.
+        limit_bytes: u64,
+    },
     /// It is done.
     Done,
     /// Why not.
@@ -277,9 +331,14 @@ async fn answer(stream: UnixStream, node: Node) -> io::Result<()> {
             let work = tokio::task::spawn_blocking(move || prove(node.names.as_ref(), &name));
             work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
         }
-        Ok(order @ (Order::AddMirror { .. } | Order::RemoveMirror { .. } | Order::Mirrors)) => {
-            let work = tokio::task::spawn_blocking(move || mirror(node.mirrors.as_ref(), order));
+        Ok(order @ Order::ChangeWitnesses { .. }) => {
+            let work = tokio::task::spawn_blocking(move || change_witnesses(node.names.as_ref(), order));
             work.await.unwrap_or_else(|_| Reply::Failed("the node failed".to_owned()))
+        }
+        Ok(order @ (Order::AddMirror { .. } | Order::RemoveMirror { .. } | Order::Mirrors)) => {
+            let work = tokio::task::spawn_blocking(move || mirror(&node.service, node.mirrors.as_ref(), order));
+            let reply = work.await.unwrap_or(Err(Failure::Damaged("panic")));
+            reply.unwrap_or_else(|failure| Reply::Failed(failure.into_api().message()))
         }
         Ok(order) => {
             let work = tokio::task::spawn_blocking(move || carry_out(&node.service, order, &node.ending));
@@ -302,7 +361,7 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
         Order::AddMirror { .. } | Order::RemoveMirror { .. } | Order::Mirrors => {
             return Reply::Failed("it is not running".to_owned());
         }
-        Order::ProveName { .. } => return Reply::Failed(ALONE.to_owned()),
+        Order::ProveName { .. } | Order::ChangeWitnesses { .. } => return Reply::Failed(ALONE.to_owned()),
         Order::NamesStatus => return Reply::Failed(ALONE.to_owned()),
         Order::Names { prefix } => service
             .usernames(GetUsernames { prefix })
@@ -316,6 +375,10 @@ pub fn carry_out(service: &Service, order: Order, ending: &AtomicBool) -> Reply 
         Order::Write { username, text, reply_to } => {
             service.message_user(&username, text, reply_to).map(|_| Reply::Done)
         }
+        Order::Space { username, bytes } => space(service, &username, bytes),
+        Order::InstanceBat { is_new } => {
+            service.make_instance_bat(is_new).map(|bat| Reply::Token(bat.to_text().as_str().to_owned()))
+        }
     };
     reply.unwrap_or_else(|failure| Reply::Failed(failure.into_api().message()))
 }
@@ -327,32 +390,78 @@ fn prove(names: Option<&Driver>, name: &str) -> Reply {
     let Some(driver) = names else { return Reply::Failed(ALONE.to_owned()) };
     let Ok(username) = Username::existing(name) else { return Reply::Failed("this can be nobody's name".to_owned()) };
     match driver.prove(&username) {
-        Ok(Some(proof)) => Reply::Proof(pyrgos_protocol::encoding::text::hex(proof)),
+        Ok(Some(proof)) => Reply::Proof(text::hex(proof)),
         Ok(None) => Reply::Failed("nothing is decided yet, or too much at the moment; try again".to_owned()),
         Err(error) => Reply::Failed(error.to_string()),
     }
 }
 
+fn change_witnesses(names: Option<&Driver>, order: Order) -> Reply {
+    let Some(driver) = names else { return Reply::Failed(ALONE.to_owned()) };
+    let Order::ChangeWitnesses { change, add, remove, is_signed } = order else { return Reply::Done };
+    let changed = || -> Result<ShownChange, String> {
+        let bytes =
+            change.map(|hex| text::from_hex(&hex)).transpose().map_err(|_| "no hexadecimal digits".to_owned())?;
+        let nodes = |nodes: &[String]| -> Result<Vec<Cid>, String> {
+            let read = |node: &String| Cid::from_server_id(node).map_err(|_| format!("{node} is no identifier"));
+            nodes.iter().map(read).collect()
+        };
+        let before = driver.status();
+        let changed = driver.change_witnesses(bytes.as_deref(), &nodes(&add)?, &nodes(&remove)?, is_signed);
+        let (change, is_handed_in) = changed.map_err(|error| error.to_string())?;
+        let name = |key: &PublicSigningKey| server_id(key).hash().to_base58();
+        let witnesses: Vec<String> = change.set().keys().iter().map(name).collect();
+        let without = |all: &[String], known: &[String]| {
+            all.iter().filter(|node| !known.contains(node)).cloned().collect::<Vec<_>>()
+        };
+        Ok(ShownChange {
+            change: text::hex(change.to_bytes()),
+            add: without(&witnesses, &before.witnesses),
+            remove: without(&before.witnesses, &witnesses),
+            witnesses,
+            signed: change.signers().map(name).collect(),
+            quorum: before.witnesses.len() * 2 / 3 + 1,
+            is_handed_in,
+        })
+    };
+    changed().map_or_else(Reply::Failed, Reply::Change)
+}
+
 /// Orders about copies of accounts.
-fn mirror(mirrors: Option<&Arc<Mirrors>>, order: Order) -> Reply {
-    let Some(mirrors) = mirrors else { return Reply::Failed("it has nothing to do with other nodes".to_owned()) };
-    let done = match order {
+fn mirror(service: &Service, mirrors: Option<&Arc<Mirrors>>, order: Order) -> Result<Reply, Failure> {
+    let refused = |text: &str| Failure::refused(text.to_owned());
+    let mirrors = mirrors.ok_or_else(|| refused("it has nothing to do with other nodes"))?;
+    match order {
         Order::AddMirror { token, limit_bytes, from } => {
             let token = zeroize::Zeroizing::new(token);
-            let Ok(token) = token.parse() else { return Reply::Failed("this is no mirror token".to_owned()) };
-            let from = from.map(|node| Cid::from_server_id(&node));
-            let Ok(from) = from.transpose() else {
-                return Reply::Failed("the node to copy from has no valid identifier".to_owned());
-            };
-            mirrors.add(token, limit_bytes, from.as_ref()).map(|()| Reply::Done)
+            let token = token.parse().map_err(|_| refused("this is no mirror token"))?;
+            let from = from.map(|node| Cid::from_server_id(&node)).transpose();
+            let from = from.map_err(|_| refused("the node to copy from has no valid identifier"))?;
+            service.keep_mirror(&Mirrored { token, limit_bytes, from, is_asked: false })?;
+            Ok(Reply::Done)
         }
-        Order::RemoveMirror { name } => match Username::existing(&name) {
-            Ok(username) => mirrors.remove(&username).map(|()| Reply::Done),
-            Err(_) => return Reply::Failed("this can be nobody's name".to_owned()),
+        Order::RemoveMirror { name } => match service.drop_mirror(&existing(&name)?)? {
+            true => Ok(Reply::Done),
+            false => Err(refused(&format!("{name} is not mirrored here"))),
         },
-        _ => mirrors.status().map(Reply::Mirrors).map_err(Into::into),
-    };
-    done.unwrap_or_else(|error| Reply::Failed(error.to_string()))
+        _ => mirrors.status().map(Reply::Mirrors),
+    }
+}
+
+/// Changes what an account may use here, if told to, and shows it.
+fn space(service: &Service, name: &str, bytes: Option<u64>) -> Result<Reply, Failure> {
+    let username = existing(name)?;
+    if let Some(bytes) = bytes {
+        service.give_space(&username, bytes)?;
+    }
+    let owner = service.owner_of(&username)?;
+    let owner = owner.ok_or_else(|| Failure::refused(format!("nobody has the name {username}")))?;
+    let (used_bytes, limit_bytes) = service.mirror_space(&owner)?;
+    Ok(Reply::Space { used_bytes, limit_bytes })
+}
+
+fn existing(name: &str) -> Result<Username, Failure> {
+    Username::existing(name).map_err(|_| Failure::refused("this can be nobody's name"))
 }
 
 fn show_name(service: &Service, name: &str) -> Reply {

@@ -22,7 +22,6 @@ use crate::control;
 use crate::homes::Homes;
 use crate::http::{self, Hosts, Options};
 use crate::identity::{self, IdentityError};
-use crate::mirror::follow::MirrorsError;
 use crate::mirror::{Mirrors, notices, source};
 use crate::names::driver::{Driver, NamesError};
 use crate::names::registry::NetworkNames;
@@ -60,9 +59,6 @@ pub enum StartError {
     /// The peer host.
     #[error(transparent)]
     Peers(#[from] p2p::host::StartError),
-    /// The accounts that the node mirrors.
-    #[error(transparent)]
-    Mirrors(#[from] MirrorsError),
     /// The names of the network.
     #[error("cannot take part in the network's names: {0}")]
     Names(#[from] NamesError),
@@ -186,8 +182,7 @@ impl Daemon {
         let mut mirrors = None;
         if let Some(host) = &daemon.host {
             let (service, stop) = (daemon.service.clone(), daemon.stop.subscribe());
-            let started =
-                Mirrors::start(config.data_dir.join("mirrors"), service.clone(), host.clone(), clock.clone())?;
+            let started = Arc::new(Mirrors::new(service.clone(), host.clone(), clock.clone()));
             let blocks = source::serve(service.clone(), host.accept(source::PROTOCOL), stop.clone());
             let gossip = Arc::new(host.clone());
             let notices = notices::publish(service, gossip, clock.clone(), entropy.clone(), stop.clone());

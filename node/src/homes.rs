@@ -90,6 +90,9 @@ const HOME_ONLY: [&str; 24] = [
     login::DeleteSecondFactor::PATH,
 ];
 
+/// Calls that with `local=true` are about what this node keeps, wherever the account lives (`spec/04` §15.2).
+const STAY_HERE: [&str; 2] = [login::SetLogin::PATH, GetUsage::PATH];
+
 /// Passes calls on.
 pub struct Homes {
     service: Arc<Service>,
@@ -186,6 +189,9 @@ impl Homes {
     }
 
     fn way(&self, request: &Request) -> Result<Way, Failure> {
+        if STAY_HERE.contains(&request.path.as_str()) && request.parameters().flag("local")? {
+            return Ok(Way::Here);
+        }
         let Some((username, owner)) = self.account(request)? else { return Ok(Way::Here) };
         let Some(home) = self.service.home_elsewhere(&username)? else { return Ok(Way::Here) };
         if request.path == GetBlock::PATH {

@@ -7,7 +7,7 @@
 //!
 //! In a node a [`driver`] runs the engine: it keeps what is decided with the [`keeper`], lets others see it on the
 //! [`board`], and gets from neighbours what the node has missed ([`follow`]). The service knows all that as one more
-//! way to decide about names, [`registry`].
+//! way to decide about names, [`registry`]. Operators put other nodes in the witnesses' place by [`witnesses`].
 
 pub mod board;
 pub mod context;
@@ -20,3 +20,4 @@ mod mempool;
 pub mod message;
 pub mod registry;
 mod snapshot;
+pub mod witnesses;

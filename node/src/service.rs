@@ -18,6 +18,7 @@ pub mod login;
 pub mod messages;
 pub mod migration;
 mod mirror_lists;
+pub mod mirrored;
 pub mod mirrors;
 pub mod names;
 mod ownership;
@@ -25,6 +26,7 @@ pub mod pointers;
 pub mod published;
 mod second_factors;
 pub mod signup;
+mod snapshots;
 pub mod social;
 pub mod space;
 pub mod storage;
@@ -40,6 +42,7 @@ use pyrgos_protocol::encoding::Cid;
 use pyrgos_protocol::keys::{Owner, PublicSigningKey, SignedError, Writer};
 use pyrgos_protocol::names::Username;
 use pyrgos_store::{Batch, Blocks, Outcome, RecordKey, Records};
+use tokio::sync::watch;
 
 use crate::config::SignupPolicy;
 use attempts::{Attempts, Known};
@@ -122,6 +125,10 @@ pub struct Service {
     failed_codes: Attempts<Username>,
     /// Follow requests by source, whatever becomes of them.
     follow_requests: Attempts<Source>,
+    /// The list of mirrored accounts changes one account at a time.
+    mirroring: Mutex<()>,
+    /// Tells that it changed.
+    mirrored_changes: watch::Sender<()>,
     /// Which nodes asked for what mirrors may have.
     seen_mirrors: SeenMirrors,
     /// Who wants to know which accounts change.
@@ -151,6 +158,8 @@ impl Service {
             failed_codes: Attempts::new(10, 60_000),
             // More than anybody has friends to ask in one sitting; a proxy's clients share it.
             follow_requests: Attempts::new(200, 10_000),
+            mirroring: Mutex::default(),
+            mirrored_changes: watch::Sender::default(),
             seen_mirrors: SeenMirrors::default(),
             observer: OnceLock::new(),
             last_admin_millis: AtomicI64::new(i64::MIN),

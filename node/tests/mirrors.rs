@@ -271,3 +271,63 @@ fn a_mirror_follows_serves_and_becomes_the_home() {
         .unwrap();
     assert_eq!(forged.status.code(), Some(2), "{forged:?}");
 }
+
+#[test]
+fn an_owner_asks_a_node_for_a_mirror() {
+    let folder = tempfile::tempdir().unwrap();
+    let (witness, mut home, mut mirror, _, network) = network(folder.path());
+    let alice = Person::new(folder.path(), "alice");
+    eventually("the nodes meet", || {
+        [&home, &mirror].iter().all(|node| node.operator(&["peers", "--json"]).lines().count() >= 1)
+    });
+    alice.run(&home, &["signup", "alice", "--password-file", "password"]);
+    alice.log_in(&home);
+    alice.put(&home, "note", b"kept for later");
+    let at_home = alice.try_run(&home, &["mirror", "ask"]);
+    assert!(String::from_utf8_lossy(&at_home.stderr).contains("lives on this node"), "{at_home:?}");
+
+    // Nobody has given her space yet.
+    eventually("the name is known", || mirror.operator(&["names", "ls"]).contains("alice"));
+    alice.log_in(&mirror);
+    let refused = alice.try_run(&mirror, &["mirror", "ask"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("No space quota for alice"), "{refused:?}");
+    assert!(mirror.operator(&["operator", "space", "alice", "1G", "--json"]).contains("1073741824"));
+    // The node refuses a password that is none, and mirrors all the same.
+    std::fs::write(alice.folder.join("wrong"), "not the password at all\n").unwrap();
+    let wrong = alice.try_run(&mirror, &["mirror", "ask", "--with-login", "--password-file", "wrong"]);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("password"), "{wrong:?}");
+    alice.run(&mirror, &["mirror", "ask", "--with-login", "--password-file", "password"]);
+    eventually("the first copy", || mirror.mirror()["verified_millis"].is_number());
+    assert_eq!(mirror.mirror()["limit_bytes"], 1 << 30);
+    let used = mirror.operator(&["operator", "space", "alice"]);
+    assert!(used.starts_with("alice  ") && used.contains(" of 1.0G"), "{used}");
+
+    // The list is there again after a kill, and what comes is followed.
+    mirror.kill();
+    mirror.start(&network);
+    eventually("the copy goes on", || mirror.mirror()["verified_millis"].is_number());
+    alice.log_in(&home);
+    alice.put(&home, "more", b"and this");
+    eventually("the mirror has it", || {
+        let status = mirror.mirror();
+        status["fetched_blocks"].as_u64().unwrap() > 0 && status["behind_millis"] == 0
+    });
+    home.kill();
+    alice.log_in(&mirror);
+    assert_eq!(alice.run(&mirror, &["cat", "note"]), "kept for later");
+    assert_eq!(alice.run(&mirror, &["cat", "more"]), "and this");
+
+    // With the token of the witness's node one gets what is there: nobody. A token of another node opens nothing.
+    let tokens = [&witness, &mirror].map(|node| node.operator(&["operator", "instance-token"]));
+    assert_ne!(tokens[0], tokens[1]);
+    assert_eq!(witness.operator(&["operator", "instance-token"]), tokens[0]);
+    assert_ne!(witness.operator(&["operator", "instance-token", "--new"]), tokens[0]);
+    let unknown = Command::new(env!("CARGO_BIN_EXE_pyrgos"))
+        .args(["operator", "space", "nobody", "1G", "--data-dir"])
+        .arg(&mirror.data_dir)
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("nobody has the name"), "{unknown:?}");
+    mirror.operator(&["mirror", "rm", "alice"]);
+    assert_eq!(mirror.operator(&["mirror", "status", "--json"]), "");
+}

@@ -293,3 +293,72 @@ fn witnesses_decide_about_names_and_go_on_when_one_dies_or_all_start_again() {
     stolen.insert(alice.username.clone(), names[&bob.username].clone());
     assert!(head.names(stolen).is_err(), "another's name");
 }
+
+/// One witness after another is replaced: the operators pass a file around, and the network goes on with the new set.
+#[test]
+fn operators_put_another_node_in_the_place_of_a_witness() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut members, file) = network(folder.path());
+    start_all(&mut members, &file);
+    let alice = Account::new("alice");
+    assert_eq!(members[0].sign_up(&alice).unwrap(), Decision::Accepted);
+    is_known(&members, &alice);
+
+    let id = |at: usize| members[at].id.hash().to_base58();
+    let (new, old) = (id(WITNESSES), id(0));
+    let change = folder.path().join("change");
+    let run = |at: usize, arguments: &[&str]| -> Result<serde_json::Value, String> {
+        let all = [&["--json", "names", "change-witnesses", change.to_str().unwrap()], arguments].concat();
+        pyrgos(&all, &members[at].data_dir).map(|shown| serde_json::from_str(&shown).unwrap())
+    };
+    // Who is no witness has no say, and nothing is not a change.
+    assert!(run(WITNESSES, &["--add", &new, "--remove", &old]).unwrap_err().contains("no witness"));
+    assert!(run(1, &["--add", &old]).unwrap_err().contains("the same witness twice"));
+    assert!(run(1, &[]).unwrap_err().contains("--add"));
+    let shown = run(1, &["--add", &new, "--remove", &old]).unwrap();
+    let one = |id: &str| serde_json::json!([id]);
+    assert_eq!((&shown["add"], &shown["remove"], &shown["signed"]), (&one(&new), &one(&old), &one(&id(1))));
+    assert_eq!((&shown["quorum"], &shown["is_handed_in"]), (&3.into(), &false.into()));
+    assert!(run(1, &["--add", &new, "--remove", &old]).is_err(), "a file is not overwritten");
+    // Looking signs nothing; signing twice counts once.
+    assert_eq!(run(2, &[]).unwrap(), shown);
+    assert_eq!(run(1, &["--sign"]).unwrap(), shown);
+    assert_eq!(run(2, &["--sign"]).unwrap()["is_handed_in"], false);
+    assert!(run(WITNESSES, &["--sign"]).unwrap_err().contains("no witness"));
+    let begun = std::fs::read(&change).unwrap();
+    assert_eq!(run(3, &["--sign"]).unwrap()["is_handed_in"], true);
+    for member in &members {
+        eventually("the change is decided everywhere", || {
+            let status = member.status();
+            let witnesses: Vec<&str> =
+                status["witnesses"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+            witnesses.contains(&new.as_str()) && !witnesses.contains(&old.as_str()) && witnesses.len() == WITNESSES
+        });
+    }
+    assert_eq!(members[0].status()["is_witness"], false);
+    assert_eq!(members[WITNESSES].status()["is_witness"], true);
+    assert!(run(1, &["--sign"]).unwrap_err().contains("already"), "the same once more");
+    std::fs::write(&change, begun).unwrap();
+    assert!(run(1, &["--sign"]).unwrap_err().contains("already"), "with fewer signatures");
+
+    // Without the one that left, and one more, the new one decides with the others.
+    members[0].kill();
+    members[1].kill();
+    let bob = Account::new("bob");
+    assert_eq!(members[WITNESSES].sign_up(&bob).unwrap(), Decision::Accepted);
+    is_known(&members, &bob);
+    // A proof begins with the witnesses of the file, and so does somebody who joins.
+    let proof = folder.path().join("proof");
+    pyrgos(&["names", "prove", "bob", proof.to_str().unwrap()], &members[2].data_dir).unwrap();
+    assert_eq!(verify(&proof, file.to_str().unwrap()).unwrap()["name"], "bob");
+    let mut joiner = Member::new(folder.path(), WITNESSES + 1);
+    joiner.start(&file);
+    eventually("the joiner has the names", || joiner.chain(&bob).owner() == Some(&bob.owner()));
+    assert_eq!(joiner.status()["witnesses"], members[2].status()["witnesses"]);
+    // The old ones come back, and all of them with their disks.
+    members.iter_mut().for_each(Member::kill);
+    start_all(&mut members, &file);
+    let carol = Account::new("carol");
+    assert_eq!(members[0].sign_up(&carol).unwrap(), Decision::Accepted);
+    is_known(&members, &carol);
+}

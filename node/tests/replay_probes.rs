@@ -71,10 +71,8 @@ const ON_PURPOSE: [(&str, u16, &str); 30] = [
 ];
 
 /// Parts of paths that this node does not serve yet or never will.
-const NOT_SERVED: [(&str, &str); 9] = [
-    ("/peergos/v0/core/mirror", "mirrors come later"),
+const NOT_SERVED: [(&str, &str); 7] = [
     ("/peergos/v0/core/start", "no payment"),
-    ("/peergos/v0/core/getUserSnapshots", "mirrors come later"),
     ("/api/v0/blockstore/auth", "no direct storage"),
     ("/api/v0/ipns/", "peers come later"),
     ("/api/v0/block/put", "the older form of a put is not served"),

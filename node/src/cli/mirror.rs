@@ -10,7 +10,7 @@ use serde_json::json;
 use super::failure::{Failure, Kind};
 use super::node::{NodeArguments, order, unexpected};
 use super::output::{Output, defused, human_size};
-use super::secret;
+use super::secret::{self, PasswordSource};
 use super::session::{Global, Unlocked, fail};
 use crate::config::Size;
 use crate::control::{Order, Reply};
@@ -33,6 +33,17 @@ pub(super) enum MirrorCommand {
         /// An empty list: nobody mirrors the account any more
         #[arg(long, conflicts_with = "nodes")]
         none: bool,
+    },
+    /// Ask the node that you are logged in at to mirror your account, whose home is another node
+    ///
+    /// Its operator has given you space there (`pyrgos operator space NAME SIZE`). With a node of your own or a friend's,
+    /// `create` and `add` do the same.
+    Ask {
+        /// Copy also the sealed data of logins, which nodes of other kinds give to nobody but you; asks for the password
+        #[arg(long)]
+        with_login: bool,
+        #[command(flatten)]
+        password: PasswordSource,
     },
     /// Let a node of this machine mirror an account; give it the owner's token
     ///
@@ -83,7 +94,10 @@ impl MirrorCommand {
     pub(super) fn needs_session(&self) -> bool {
         matches!(
             self,
-            MirrorCommand::Create | MirrorCommand::Announce { .. } | MirrorCommand::Status { mine: true, .. }
+            MirrorCommand::Create
+                | MirrorCommand::Ask { .. }
+                | MirrorCommand::Announce { .. }
+                | MirrorCommand::Status { mine: true, .. }
         )
     }
 }
@@ -92,9 +106,25 @@ impl MirrorCommand {
 pub(super) async fn run_for_owner(global: &Global, command: MirrorCommand) -> Result<(), Failure> {
     match command {
         MirrorCommand::Create => create(global).await,
+        MirrorCommand::Ask { with_login, password } => ask(global, with_login, &password).await,
         MirrorCommand::Announce { nodes, none } => announce(global, &nodes, none).await,
         _ => show_mine(global).await,
     }
+}
+
+/// Has the account mirrored by the node that the session talks to.
+async fn ask(global: &Global, with_login: bool, password: &PasswordSource) -> Result<(), Failure> {
+    let unlocked = Unlocked::open(global).await?;
+    unlocked.session.mirror_here().await.map_err(fail)?;
+    if with_login {
+        let name = defused(unlocked.session.username().as_str());
+        unlocked.session.copy_login(&password.existing(&format!("Password for {name}: "))?).await.map_err(fail)?;
+    }
+    let username = unlocked.session.username().as_str();
+    global
+        .output()
+        .note(format!("{username} is mirrored by this node; pyrgos mirror announce tells friends and other nodes"));
+    unlocked.close()
 }
 
 async fn announce(global: &Global, nodes: &[String], none: bool) -> Result<(), Failure> {
@@ -154,7 +184,7 @@ async fn show_mine(global: &Global) -> Result<(), Failure> {
 pub(super) fn run(command: MirrorCommand, output: Output) -> Result<(), Failure> {
     match command {
         // Those need a session.
-        MirrorCommand::Create | MirrorCommand::Announce { .. } => {}
+        MirrorCommand::Create | MirrorCommand::Ask { .. } | MirrorCommand::Announce { .. } => {}
         MirrorCommand::Add { token_file, limit: Size(limit_bytes), from, node } => {
             let token = match token_file.as_os_str() == "-" {
                 true => secret::read_input()?,

@@ -1,6 +1,6 @@
 //! `pyrgos names`: the names of the network, as a node of this machine knows them.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -14,6 +14,9 @@ use super::node::{NodeArguments, order, unexpected};
 use super::output::Output;
 use crate::control::{Order, Reply};
 use crate::p2p::Network;
+
+/// Longest file with a change of witnesses, in bytes: 64 keys and 64 signatures as digits.
+const MAX_CHANGE: u64 = 32 << 10;
 
 /// What to do with names.
 #[derive(Subcommand, Debug)]
@@ -50,6 +53,27 @@ pub(super) enum NamesCommand {
         #[arg(long, value_name = "FILE")]
         network: PathBuf,
     },
+    /// Put other nodes in the place of the network's witnesses, together with the operators of the present ones
+    ///
+    /// The first operator names the nodes; that makes FILE, signed by the first one's node. Each further one is given FILE,
+    /// looks at it (without --sign), and signs it. With the signatures of more than two thirds of the present witnesses it
+    /// is handed to the network. The network file stays as it is: what its witnesses decided about their successors is what
+    /// proofs begin with.
+    ChangeWitnesses {
+        /// The change, with what was signed so far
+        file: PathBuf,
+        /// A node that becomes a witness; makes a new FILE
+        #[arg(long, value_name = "NODE")]
+        add: Vec<String>,
+        /// A witness that is to be none any more; makes a new FILE
+        #[arg(long, value_name = "NODE")]
+        remove: Vec<String>,
+        /// Sign what is in FILE with the key of the node of this machine
+        #[arg(long, conflicts_with_all = ["add", "remove"])]
+        sign: bool,
+        #[command(flatten)]
+        node: Box<NodeArguments>,
+    },
     /// Show how many blocks of names the network has decided, and who decides
     Status {
         #[command(flatten)]
@@ -82,6 +106,29 @@ pub(super) fn run(command: NamesCommand, output: Output) -> Result<(), Failure> 
                 .map_err(|error| Failure::new(Kind::Local, format!("cannot write {}: {error}", file.display())))?;
             output.note(format!("{} bytes; pyrgos names verify checks them", proof.len()));
         }
+        NamesCommand::ChangeWitnesses { file, add, remove, sign, node } => {
+            let is_new = !add.is_empty() || !remove.is_empty();
+            let change = if is_new { None } else { Some(read_change(&file)?) };
+            let is_signed = is_new || sign;
+            let reply = order(&node.config()?, Order::ChangeWitnesses { change, add, remove, is_signed })?;
+            let Reply::Change(shown) = reply else { return Err(unexpected()) };
+            if is_signed {
+                let write = |error| Failure::new(Kind::Local, format!("cannot write {}: {error}", file.display()));
+                let mut written = if is_new { std::fs::File::create_new(&file) } else { std::fs::File::create(&file) }
+                    .map_err(write)?;
+                written.write_all(format!("{}\n", shown.change).as_bytes()).map_err(write)?;
+            }
+            let mut lines = Vec::new();
+            lines.extend(shown.add.iter().map(|node| format!("add     {node}")));
+            lines.extend(shown.remove.iter().map(|node| format!("remove  {node}")));
+            lines.extend(shown.signed.iter().map(|node| format!("signed  {node}")));
+            lines.push(match (shown.is_handed_in, shown.quorum.saturating_sub(shown.signed.len())) {
+                (true, _) => "handed to the network; pyrgos names status shows when it is decided".to_owned(),
+                (false, 0) => "the node is busy; sign again".to_owned(),
+                (false, missing) => format!("{missing} more of the present witnesses have to sign"),
+            });
+            output.line(lines.join("\n"), &shown);
+        }
         NamesCommand::Verify { file, network } => verify(&file, &network, output)?,
         NamesCommand::Status { node } => {
             let Reply::NamesStatus(status) = order(&node.config()?, Order::NamesStatus)? else {
@@ -106,6 +153,17 @@ pub(super) fn run(command: NamesCommand, output: Output) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+/// A change of witnesses, in hexadecimal digits.
+fn read_change(file: &Path) -> Result<String, Failure> {
+    let failure = |error: &dyn std::fmt::Display| {
+        Failure::new(Kind::Usage, format!("{}: {error}", file.display())).hint("--add and --remove make a new one")
+    };
+    let mut hex = String::new();
+    let opened = std::fs::File::open(file).map_err(|error| failure(&error))?;
+    opened.take(MAX_CHANGE).read_to_string(&mut hex).map_err(|error| failure(&error))?;
+    Ok(hex.trim().to_owned())
 }
 
 /// Checks a proof with nothing but the network file.

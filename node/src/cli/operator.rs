@@ -6,7 +6,8 @@ use serde_json::json;
 use super::failure::Failure;
 use super::messages::line;
 use super::node::{NodeArguments, order, unexpected};
-use super::output::Output;
+use super::output::{Output, defused, human_size};
+use crate::config::Size;
 use crate::control::{Order, Reply};
 
 /// What to do. Works whether or not the node is running.
@@ -16,6 +17,36 @@ pub(super) enum OperatorCommand {
     Messages(MessagesArgs),
     /// Write to a user
     Write(WriteArgs),
+    /// Show or change how much space a user may use on this node
+    ///
+    /// A user whose home is another node needs space here to have the account mirrored with `pyrgos mirror ask`.
+    Space(SpaceArgs),
+    /// Print the token with which another node of yours mirrors every account of this one
+    ///
+    /// Whoever has it can copy all blocks, which stay encrypted, and the sealed data that logins need. Existing nodes take
+    /// it as `mirror-instance-bat`.
+    InstanceToken(InstanceArgs),
+}
+
+/// Whose space.
+#[derive(Args, Debug)]
+pub(super) struct SpaceArgs {
+    /// The user
+    username: String,
+    /// What the user may use from now on, in bytes or with K, M, G, T
+    size: Option<Size>,
+    #[command(flatten)]
+    node: NodeArguments,
+}
+
+/// Which token.
+#[derive(Args, Debug)]
+pub(super) struct InstanceArgs {
+    /// Make a new one; the old one opens nothing any more
+    #[arg(long)]
+    new: bool,
+    #[command(flatten)]
+    node: NodeArguments,
 }
 
 /// Whose messages to show.
@@ -56,6 +87,20 @@ pub(super) fn run(command: OperatorCommand, output: Output) -> Result<(), Failur
             let reply = order(&node.config()?, Order::Write { username, text, reply_to })?;
             let Reply::Done = reply else { return Err(unexpected()) };
             output.note("sent");
+        }
+        OperatorCommand::Space(SpaceArgs { username, size, node }) => {
+            let bytes = size.map(|Size(bytes)| bytes);
+            let reply = order(&node.config()?, Order::Space { username: username.clone(), bytes })?;
+            let Reply::Space { used_bytes, limit_bytes } = reply else { return Err(unexpected()) };
+            let value = json!({ "username": username, "used_bytes": used_bytes, "limit_bytes": limit_bytes });
+            let line = format!("{username}  {} of {}", human_size(used_bytes), human_size(limit_bytes));
+            output.line(defused(&line), &value);
+        }
+        OperatorCommand::InstanceToken(InstanceArgs { new, node }) => {
+            let Reply::Token(token) = order(&node.config()?, Order::InstanceBat { is_new: new })? else {
+                return Err(unexpected());
+            };
+            output.line(token.clone(), &json!({ "token": token }));
         }
     }
     Ok(())

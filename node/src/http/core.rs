@@ -5,7 +5,9 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use pyrgos_protocol::api::Call;
 use pyrgos_protocol::api::core::{GetChain, GetPublicKey, GetUsername, GetUsernames, MigrateUser, SignUp, UpdateChain};
-use pyrgos_protocol::api::mirror::{GetMirrorList, GetMirrorSnapshot, GetMirrors, TellMirrors};
+use pyrgos_protocol::api::mirror::{
+    GetMirrorList, GetMirrorSnapshot, GetMirrors, GetUserSnapshots, StartMirror, StartPaidMirror, TellMirrors,
+};
 
 use super::{RouterExt, Shared, endpoint, path, plain};
 use crate::service::{Failure, Service, Source};
@@ -19,6 +21,9 @@ pub(super) fn routes() -> Router<Shared> {
         .call::<SignUp>(Service::sign_up)
         .call::<UpdateChain>(Service::update_chain)
         .route(&path::<MigrateUser>(), endpoint(migrate_user))
+        .call::<StartMirror>(Service::start_mirror)
+        .call::<StartPaidMirror>(Service::start_paid_mirror)
+        .call::<GetUserSnapshots>(Service::user_snapshots)
         .call::<GetMirrors>(Service::mirrors)
         .call::<TellMirrors>(Service::tell_mirrors)
         .route(&path::<GetMirrorSnapshot>(), endpoint(mirror_snapshot))

@@ -152,7 +152,11 @@ impl Copier {
         let username = token.username.clone();
         let owner = self.blocking(move |service| service.owner_of(&username)).await?;
         let owner = owner.ok_or_else(|| Failure::refused(format!("nobody has the name {}", token.username)))?;
-        existing::snapshot(self.peers.clone(), from, &owner, token).await
+        let mut snapshot = existing::snapshot(self.peers.clone(), from, &owner, token).await?;
+        // Such a home gives login data to their owner only, who brings them here (`spec/04` §6.7).
+        let username = token.username.clone();
+        snapshot.login = self.blocking(move |service| service.login_data(&username)).await?;
+        Ok(snapshot)
     }
 
     /// What is no list of the owner's is not kept.

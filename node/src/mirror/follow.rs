@@ -1,47 +1,26 @@
-//! The accounts that this node mirrors: the list on disk, and a task for each that keeps its copy up to date.
+//! The accounts that this node mirrors: a task for each that keeps its copy up to date, as the list in the store says
+//! (`service::mirrored`).
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyrgos_protocol::encoding::Cid;
-use pyrgos_protocol::mirroring::MirrorToken;
 use pyrgos_protocol::mirroring::notice::{self, Notice};
 use pyrgos_protocol::names::Username;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use zeroize::Zeroizing;
 
 use super::copy::{Copier, CopyError, Passed};
 use crate::p2p::{Gossip, Host};
 use crate::service::clock::Clock;
+use crate::service::mirrored::Mirrored;
 use crate::service::{Failure, Service};
 
 /// How often an account is looked at when no notice comes, and how soon again after a failure.
 const POLL: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(5);
-
-/// Most accounts that one node mirrors, and longest list, in bytes.
-const MAX_MIRRORS: usize = 1000;
-const MAX_FILE: u64 = 1 << 20;
-
-/// An account of the list, as it stands in the file, which only the node's user may read.
-#[derive(Clone, Serialize, Deserialize)]
-struct Entry {
-    token: String,
-    limit_bytes: u64,
-    /// Another mirror to copy from instead of the home.
-    from: Option<String>,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.token);
-    }
-}
 
 /// How the copy of an account stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,11 +45,12 @@ pub struct MirrorStatus {
 
 /// One account that is followed.
 struct Followed {
-    entry: Entry,
+    mirrored: Mirrored,
     progress: Arc<Mutex<Progress>>,
     task: JoinHandle<()>,
 }
 
+/// How far one follower is.
 #[derive(Default)]
 struct Progress {
     source: Option<Cid>,
@@ -83,7 +63,6 @@ struct Progress {
 
 /// The mirrors of a node.
 pub struct Mirrors {
-    path: PathBuf,
     service: Arc<Service>,
     host: Host,
     clock: Arc<dyn Clock>,
@@ -91,109 +70,15 @@ pub struct Mirrors {
     followed: Mutex<BTreeMap<Username, Followed>>,
 }
 
-/// The list of mirrors could not be changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MirrorsError {
-    /// The file cannot be read or written.
-    #[error("the list of mirrors: {0}")]
-    File(#[from] io::Error),
-    /// The list is full.
-    #[error("this node mirrors {MAX_MIRRORS} accounts already")]
-    Full,
-    /// The account is not mirrored here.
-    #[error("{0} is not mirrored here")]
-    Unknown(String),
-    /// The node refused.
-    #[error("{}", .0)]
-    Refused(#[from] Failure),
-}
-
 impl Mirrors {
-    /// Reads the list and begins to follow.
-    ///
-    /// # Errors
-    /// [`MirrorsError::File`].
-    pub fn start(
-        path: PathBuf,
-        service: Arc<Service>,
-        host: Host,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, MirrorsError> {
+    /// Nothing is followed before [`Mirrors::run_until`].
+    pub fn new(service: Arc<Service>, host: Host, clock: Arc<dyn Clock>) -> Self {
         let copier = Copier::new(Arc::new(host.clone()), service.clone(), host.id().clone());
-        let mirrors = Arc::new(Mirrors { path, service, host, clock, copier, followed: Mutex::default() });
-        for entry in mirrors.read()? {
-            let Ok(token) = entry.token.parse::<MirrorToken>() else {
-                let error = io::Error::new(io::ErrorKind::InvalidData, "a token is malformed");
-                return Err(error.into());
-            };
-            mirrors.follow(token, entry);
-        }
-        Ok(mirrors)
+        Mirrors { service, host, clock, copier, followed: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Username, Followed>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read(&self) -> io::Result<Vec<Entry>> {
-        let text = match std::fs::metadata(&self.path) {
-            Ok(metadata) if metadata.len() > MAX_FILE => return Err(io::Error::other("the file is too long")),
-            Ok(_) => Zeroizing::new(std::fs::read(&self.path)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        Ok(serde_json::from_slice(&text)?)
-    }
-
-    /// Replaces the file. A crash leaves the old one. Made for the node's user only, as temporary files are.
-    fn write(&self, entries: &[&Entry]) -> io::Result<()> {
-        let text = Zeroizing::new(serde_json::to_vec(entries)?);
-        let folder = self.path.parent().ok_or_else(|| io::Error::other("no folder"))?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&text)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        std::fs::File::open(folder)?.sync_all()
-    }
-
-    /// Begins to mirror an account, or changes its limit and source. Blocks on the store.
-    ///
-    /// # Errors
-    /// [`MirrorsError`], for example if the account lives here.
-    pub fn add(self: &Arc<Self>, token: MirrorToken, limit_bytes: u64, from: Option<&Cid>) -> Result<(), MirrorsError> {
-        let from = from.map(|node| node.hash().to_base58());
-        let entry = Entry { token: token.to_text().as_str().to_owned(), limit_bytes, from };
-        let mut followed = self.lock();
-        if followed.len() >= MAX_MIRRORS && !followed.contains_key(&token.username) {
-            return Err(MirrorsError::Full);
-        }
-        self.service.keep_mirror(&token, limit_bytes)?;
-        let others = followed.iter().filter(|(username, _)| **username != token.username);
-        let entries: Vec<&Entry> = others.map(|(_, known)| &known.entry).chain([&entry]).collect();
-        self.write(&entries)?;
-        if let Some(known) = followed.remove(&token.username) {
-            known.task.abort();
-        }
-        drop(followed);
-        self.follow(token, entry);
-        Ok(())
-    }
-
-    /// Ends mirroring an account and deletes its copy. Blocks on the store.
-    ///
-    /// # Errors
-    /// [`MirrorsError::Unknown`] and others.
-    pub fn remove(&self, username: &Username) -> Result<(), MirrorsError> {
-        let mut followed = self.lock();
-        let Some(known) = followed.get(username) else { return Err(MirrorsError::Unknown(username.to_string())) };
-        known.task.abort();
-        self.service.drop_mirror(username)?;
-        // Last, so that after a crash one can see that it is not done.
-        let others = followed.iter().filter(|(other, _)| *other != username);
-        self.write(&others.map(|(_, known)| &known.entry).collect::<Vec<_>>())?;
-        followed.remove(username);
-        Ok(())
     }
 
     /// How each copy stands. Blocks on the store.
@@ -203,15 +88,17 @@ impl Mirrors {
     pub fn status(&self) -> Result<Vec<MirrorStatus>, Failure> {
         let now = self.clock.now_millis();
         let mut all = Vec::new();
-        for (username, known) in &*self.lock() {
-            let owner = self.service.owner_of(username)?;
+        for Mirrored { token, limit_bytes, .. } in self.service.mirrored()? {
+            let owner = self.service.owner_of(&token.username)?;
             let space = owner.map(|owner| self.service.mirror_space(&owner)).transpose()?;
-            let progress = known.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            let followed = self.lock();
+            let progress = followed.get(&token.username).map(|known| known.progress.clone()).unwrap_or_default();
+            let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
             all.push(MirrorStatus {
-                username: username.to_string(),
+                username: token.username.to_string(),
                 source: progress.source.as_ref().map(|node| node.hash().to_base58()),
                 used_bytes: space.map_or(0, |(used, _)| used),
-                limit_bytes: known.entry.limit_bytes,
+                limit_bytes,
                 verified_millis: progress.verified_millis,
                 behind_millis: progress.changed_millis.map_or(0, |changed| now.saturating_sub(changed).max(0)),
                 fetched_blocks: progress.fetched_blocks,
@@ -221,9 +108,27 @@ impl Mirrors {
         Ok(all)
     }
 
-    /// Ends all tasks and waits for them.
+    /// Follows what is on the list, and what is put on it; at the end ends all tasks and waits for them.
     pub async fn run_until(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        crate::http::server::stopped(&mut stop).await;
+        let mut changes = self.service.mirrored_changes();
+        changes.mark_changed();
+        loop {
+            tokio::select! {
+                // The service lives as long as this.
+                _ = changes.changed() => {}
+                _ = crate::http::server::stopped(&mut stop) => break,
+            }
+            let service = self.service.clone();
+            let listed = tokio::task::spawn_blocking(move || service.mirrored()).await;
+            match listed.unwrap_or(Err(Failure::Damaged("panic"))) {
+                Ok(listed) => self.follow_only(listed),
+                Err(failure) => {
+                    tracing::warn!(%failure, "the list of mirrored accounts cannot be read");
+                    tokio::time::sleep(RETRY).await;
+                    changes.mark_changed();
+                }
+            }
+        }
         let mut ending = JoinSet::new();
         for (_, known) in std::mem::take(&mut *self.lock()) {
             known.task.abort();
@@ -234,28 +139,40 @@ impl Mirrors {
         while ending.join_next().await.is_some() {}
     }
 
-    fn follow(&self, token: MirrorToken, entry: Entry) {
+    /// Begins to follow what is new on the list or stands there otherwise than before, and ends what is not on it.
+    fn follow_only(&self, listed: Vec<Mirrored>) {
+        let mut followed = self.lock();
+        followed.retain(|_, known| {
+            let stays = listed.contains(&known.mirrored);
+            if !stays {
+                known.task.abort();
+            }
+            stays
+        });
+        for mirrored in listed {
+            let username = mirrored.token.username.clone();
+            followed.entry(username).or_insert_with(|| self.follow(mirrored));
+        }
+    }
+
+    fn follow(&self, mirrored: Mirrored) -> Followed {
         let progress = Arc::new(Mutex::new(Progress::default()));
-        let username = token.username.clone();
-        let from = entry.from.as_ref().and_then(|node| Cid::from_server_id(node).ok());
         let follower = Follower {
-            token,
-            from,
+            mirrored: mirrored.clone(),
             service: self.service.clone(),
             clock: self.clock.clone(),
             copier: self.copier.clone(),
             progress: progress.clone(),
         };
-        let notices = self.host.subscribe(&notice::topic(follower.token.bat.bat()));
+        let notices = self.host.subscribe(&notice::topic(mirrored.token.bat.bat()));
         let task = tokio::spawn(follower.run(notices));
-        self.lock().insert(username, Followed { entry, progress, task });
+        Followed { mirrored, progress, task }
     }
 }
 
 /// Keeps one copy up to date.
 struct Follower {
-    token: MirrorToken,
-    from: Option<Cid>,
+    mirrored: Mirrored,
     service: Arc<Service>,
     clock: Arc<dyn Clock>,
     copier: Copier,
@@ -275,7 +192,7 @@ impl Follower {
                 loop {
                     match notices.recv().await {
                         Some(message) => {
-                            if let Some(notice) = Notice::open(self.token.bat.bat(), &message) {
+                            if let Some(notice) = Notice::open(self.mirrored.token.bat.bat(), &message) {
                                 break notice;
                             }
                         }
@@ -298,18 +215,18 @@ impl Follower {
 
     /// None if there is nothing to follow any more: the account lives here.
     async fn pass(&self) -> Result<Option<Passed>, CopyError> {
-        let (service, username) = (self.service.clone(), self.token.username.clone());
+        let (service, username) = (self.service.clone(), self.mirrored.token.username.clone());
         let home = tokio::task::spawn_blocking(move || service.home_elsewhere(&username)).await;
         let Some(home) = home.unwrap_or(Err(Failure::Damaged("panic")))? else { return Ok(None) };
-        let source = self.from.clone().unwrap_or_else(|| home.clone());
+        let source = self.mirrored.from.clone().unwrap_or_else(|| home.clone());
         self.lock().source = Some(source.clone());
-        let (service, username) = (self.service.clone(), self.token.username.clone());
+        let (service, username) = (self.service.clone(), self.mirrored.token.username.clone());
         let list = tokio::task::spawn_blocking(move || service.mirror_list(&username)).await;
         let list = list.unwrap_or(Err(Failure::Damaged("panic")))?;
         let others = list.map_or(Vec::new(), |list| list.nodes).into_iter().chain([home]);
         let is_other = |node: &Cid| *node != source && !self.service.ids().contains(node);
         let sources: Vec<Cid> = [source.clone()].into_iter().chain(others.filter(is_other)).collect();
-        self.copier.pass(&self.token, &sources, self.clock.now_millis()).await.map(Some)
+        self.copier.pass(&self.mirrored.token, &sources, self.clock.now_millis()).await.map(Some)
     }
 
     fn note(&self, outcome: Result<Option<Passed>, CopyError>) {
@@ -326,7 +243,7 @@ impl Follower {
                 }
             }
             Err(error) => {
-                tracing::warn!(username = %self.token.username, %error, "a copy is not up to date");
+                tracing::warn!(username = %self.mirrored.token.username, %error, "a copy is not up to date");
                 progress.failure = Some(error.to_string());
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pyrgos_protocol::encoding::{FromCbor, ToCbor};
+use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
 use pyrgos_protocol::keys::{PublicSigningKey, SecretSigningKey};
 use pyrgos_protocol::names::{Delta, NetworkId, Operation, SnapshotHead, State, Username, WitnessError, WitnessSet};
 use pyrgos_store::Records;
@@ -22,6 +22,7 @@ use super::journal::{Journal, JournalError};
 use super::keeper::{Keeper, KeeperError};
 use super::message::Message;
 use super::snapshot;
+use super::witnesses::{ChangeError, WitnessChange};
 use crate::identity::server_id;
 use crate::p2p::{Gossip, Host, Network};
 use crate::service::clock::Clock;
@@ -94,6 +95,8 @@ pub struct NamesStatus {
 #[derive(Clone)]
 pub struct Driver {
     me: PublicSigningKey,
+    /// The same with its secret, for what its operator says.
+    key: Arc<SecretSigningKey>,
     inputs: mpsc::Sender<Incoming>,
     board: Arc<Board>,
     keeper: Keeper,
@@ -121,7 +124,7 @@ impl Driver {
         let state = keeper.load(&id, witnesses.clone())?;
         let (journal, records) = Journal::open(data_dir)?;
         let me = key.public();
-        let settings = Settings::new(id.clone(), key);
+        let settings = Settings::new(id.clone(), key.clone());
         let mut engine = Engine::new(settings.clone(), state.clone());
         let first = engine.recover(&keeper, clock.now_millis(), &records)?;
         let board = Arc::new(Board::new(state));
@@ -129,6 +132,7 @@ impl Driver {
         let (hints, hinted) = mpsc::channel(1);
         let driver = Driver {
             me,
+            key: Arc::new(key),
             inputs: inputs.clone(),
             board: board.clone(),
             keeper: keeper.clone(),
@@ -198,6 +202,30 @@ impl Driver {
             }
         }
         Ok(None)
+    }
+
+    /// A change of the witnesses, from a file or a new one, signed by this node if `is_signed`. When enough have signed it
+    /// is handed to the network; whether that was so.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub fn change_witnesses(
+        &self,
+        file: Option<&[u8]>,
+        add: &[Cid],
+        remove: &[Cid],
+        is_signed: bool,
+    ) -> Result<(WitnessChange, bool), ChangeError> {
+        let state = self.board.look().state.clone();
+        let mut change = match file {
+            Some(bytes) => WitnessChange::read(&state, bytes)?,
+            None => WitnessChange::new(&state, add, remove)?,
+        };
+        if is_signed {
+            change.sign(&state, &self.key)?;
+        }
+        let is_handed_in = change.is_complete(&state) && self.submit(change.operation());
+        Ok((change, is_handed_in))
     }
 
     /// The decided names.

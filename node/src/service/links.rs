@@ -9,6 +9,7 @@ use pyrgos_protocol::links::sealed::{HASHING, champ_key};
 use pyrgos_protocol::links::{EncryptedCapability, LinkCount, LinkCounts, LinkLabel, SecretLinkTarget};
 use pyrgos_protocol::merkle::champ::Champ;
 use pyrgos_protocol::merkle::writer_data::WriterData;
+use pyrgos_protocol::migration::LinkOpenings;
 use pyrgos_store::{Batch, Prefix, RecordKey, Records, Table};
 
 use super::ownership::target_of;
@@ -123,6 +124,24 @@ impl Service {
             return Err(ApiError::Unauthorised.into());
         }
         self.counts_after(&owner, after_secs)
+    }
+
+    /// Takes over what another node counted. Counts never fall, so that a link which may be opened once more there may not
+    /// be opened twice more in all. What cannot be a label of ours is left out.
+    pub(super) fn take_counts(&self, owner: &Owner, counts: &[LinkOpenings]) -> Result<(), Failure> {
+        let _lock = self.lock_guests(owner);
+        let mut batch = Batch::new();
+        for openings in counts.iter().take(MAX_COUNTS) {
+            let label = u32::try_from(openings.label).ok().and_then(LinkLabel::new);
+            let (Some(label), Ok(times)) = (label, u64::try_from(openings.count)) else { continue };
+            let key = RecordKey::link_count(owner, label.number().into());
+            let known = self.parts.records.read(&key)?.as_ref().map_or(Ok(Opened::default()), Opened::read)?;
+            let last_secs = known.last_secs.max(openings.last_secs);
+            if times > known.times || last_secs > known.last_secs {
+                batch = batch.put(key, Opened { times: times.max(known.times), last_secs }.record());
+            }
+        }
+        self.write(batch)
     }
 
     /// How often an owner's links were opened, of those that were after a time.

@@ -109,7 +109,8 @@ impl Service {
         let (username, owner, identity) = self.identity(data.username.as_str())?;
         data.verify(&auth, &identity).map_err(|_| Failure::refused("Invalid signature of the login data"))?;
         // A mirror keeps a copy of login data, but moves no pointer.
-        if (!local || data.identity_update.is_some()) && !self.is_home(&username)? {
+        let may_copy = local && data.identity_update.is_none() && self.quota(&owner)?.is_some();
+        if !may_copy && !self.is_home(&username)? {
             return Err(Failure::refused("Please use your home server"));
         }
         let _lock = self.lock_owner(&owner);

@@ -91,7 +91,7 @@ impl Service {
         let request = |bytes: bytes::Bytes| {
             BlindFollowRequest::from_bytes(&bytes).map_err(|_| Failure::Damaged("follow request"))
         };
-        let login = self.login_row(username)?.map(|row| row.into_data(username.clone()));
+        let login = self.login_data(username)?;
         Ok(UserSnapshot {
             username: username.clone(),
             owner: owner.clone(),
@@ -101,6 +101,11 @@ impl Service {
             login,
             link_counts: LinkOpenings::all_of(&self.counts_after(owner, counts_after_secs)?),
         })
+    }
+
+    /// The login data that are kept of an account here.
+    pub fn login_data(&self, username: &Username) -> Result<Option<LoginData>, Failure> {
+        Ok(self.login_row(username)?.map(|row| row.into_data(username.clone())))
     }
 
     /// Refuses what only the home of an account does.

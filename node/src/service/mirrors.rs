@@ -18,13 +18,11 @@ use pyrgos_protocol::merkle::pointer::{PointerUpdate, admit_target};
 use pyrgos_protocol::migration::UserSnapshot;
 use pyrgos_protocol::mirroring::proof::PROOF_WINDOW_MILLIS;
 use pyrgos_protocol::mirroring::{DifferencePart, DifferenceRequest, MirrorProof, MirrorToken};
-use pyrgos_protocol::names::Username;
-use pyrgos_store::{Batch, Blocks, Prefix, RecordKey, Records, Table};
+use pyrgos_store::{Batch, Blocks, Prefix, RecordKey, Records};
 
 use super::login::LoginRow;
 use super::pointers::{Move, not_present};
 use super::storage::may_read;
-use super::usage::count_record;
 use super::view::{View, has_links};
 use super::{Failure, Service, Source};
 
@@ -81,10 +79,7 @@ impl Service {
         let (owner, asking) = self.opened_for(&proof, &source)?;
         let _lock = self.lock_owner(&owner);
         let mut snapshot = self.snapshot(&proof.username, &owner, 0)?;
-        let factors = Prefix::of_username(Table::SecondFactors, proof.username.as_str());
-        if !self.parts.records.scan(&factors, None, 1)?.is_empty() {
-            snapshot.login = None;
-        }
+        self.leave_out_guarded_login(&mut snapshot)?;
         self.seen_mirrors.note(&owner, asking, &snapshot, self.now_millis());
         Ok(snapshot)
     }
@@ -104,6 +99,8 @@ impl Service {
         let view = View::new(&*self.parts.blocks, &owner);
         let (mut base, mut level) = (request.base.clone(), request.wanted.clone());
         let mut given: HashSet<Cid> = level.iter().cloned().collect();
+        // Where a node of a tree was split, what it led to is one level deeper than before.
+        let mut of_base: HashSet<Cid> = base.iter().cloned().collect();
         let mut bytes = 0_u64;
         loop {
             let mut below = Vec::new();
@@ -136,10 +133,11 @@ impl Service {
                 }
             }
             let common: HashSet<Cid> = below.iter().filter(|cid| base_below.contains(*cid)).cloned().collect();
+            of_base.extend(base_below.iter().cloned());
             base = base_below.into_iter().filter(|cid| !common.contains(cid) && has_links(cid.codec())).collect();
-            let is_new = |cid: &Cid| !common.contains(cid) && cid.identity_content().is_none();
+            let is_new = |cid: &Cid| !of_base.contains(cid) && cid.identity_content().is_none();
             level = below.into_iter().filter(|cid| is_new(cid) && given.insert(cid.clone())).collect();
-            if level.is_empty() || given.len() > MAX_GIVEN || base.len() > MAX_GIVEN {
+            if level.is_empty() || given.len() > MAX_GIVEN || of_base.len() > MAX_GIVEN {
                 return Ok(());
             }
         }
@@ -151,23 +149,6 @@ impl Service {
             Some(username) => self.bats(username.as_str()),
             None => Ok(Vec::new()),
         }
-    }
-
-    /// Begins to keep a copy of an account: it may take so much space. Changing the limit is the same.
-    pub fn keep_mirror(&self, token: &MirrorToken, limit_bytes: u64) -> Result<(), Failure> {
-        let name = token.username.as_str();
-        let unknown = || Failure::refused(format!("nobody has the name {name}"));
-        let owner = self.owner_of(&token.username)?.ok_or_else(unknown)?;
-        if self.home_elsewhere(&token.username)?.is_none() {
-            return Err(Failure::refused(format!("{name} lives on this node")));
-        }
-        let _lock = self.lock_owner(&owner);
-        let mut batch = Batch::new().put(RecordKey::quota(name), count_record(limit_bytes));
-        let known = self.bats(name)?;
-        if !known.contains(&token.bat) {
-            batch = batch.put(RecordKey::bat(name, known.len() as u32), token.bat.to_bytes());
-        }
-        self.write(batch)
     }
 
     /// Whether an account may move here; if so, it has its space from now on (`spec/06` §8.3).
@@ -204,32 +185,6 @@ impl Service {
             true => Ok(()),
             false => Err(Failure::busy()),
         }
-    }
-
-    /// Deletes the copy of an account. Does nothing if the account lives here by now.
-    pub fn drop_mirror(&self, username: &Username) -> Result<(), Failure> {
-        let Some(owner) = self.owner_of(username)? else { return Ok(()) };
-        let _lock = self.lock_owner(&owner);
-        if self.home_elsewhere(username)?.is_none() {
-            return Ok(());
-        }
-        let of_owner = [
-            Table::Pointers,
-            Table::Writers,
-            Table::Usage,
-            Table::Departed,
-            Table::FollowRequests,
-            Table::LinkCounts,
-            Table::Transactions,
-            Table::Collected,
-        ];
-        let name = username.as_str();
-        let batch =
-            of_owner.iter().fold(Batch::new(), |batch, table| batch.delete_all(Prefix::of_owner(*table, &owner)));
-        let batch = batch.delete_all(Prefix::of_username(Table::Bats, name));
-        let single = [RecordKey::usage_total(&owner), RecordKey::login(name), RecordKey::quota(name)];
-        self.write(single.into_iter().fold(batch, Batch::delete))?;
-        Ok(self.parts.blocks.delete_all(&owner)?)
     }
 
     /// Which of a snapshot's pointers are news. Signatures and sequences are checked.
@@ -339,6 +294,7 @@ impl Service {
         }
         self.write(Batch::new().delete_all(Prefix::of_transaction(owner, TRANSACTION)).deferred())?;
         drop(lock);
+        self.take_counts(owner, &snapshot.link_counts)?;
         self.set_waiting(owner, &snapshot.follow_requests)
     }
 }

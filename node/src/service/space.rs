@@ -21,7 +21,7 @@ impl Service {
         Ok(())
     }
 
-    fn granted(&self, owner: &Owner) -> Result<u64, Failure> {
+    pub(super) fn granted(&self, owner: &Owner) -> Result<u64, Failure> {
         let name = || -> Result<String, Failure> {
             Ok(self.parts.names.username(owner)?.map_or_else(|| owner.to_string(), |name| name.to_string()))
         };

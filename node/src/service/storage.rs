@@ -9,7 +9,7 @@ use pyrgos_protocol::api::storage::{
 };
 use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, text};
 use pyrgos_protocol::keys::{Owner, PublicSigningKey, Writer};
-use pyrgos_protocol::merkle::bat::{BatWithId, ReadCheck, prefix};
+use pyrgos_protocol::merkle::bat::{Bat, BatWithId, ReadCheck, prefix};
 use pyrgos_protocol::merkle::block::{self, BlockError, SignedBlock};
 use pyrgos_protocol::merkle::champ::{Champ, ChampError, KeyHashing};
 use pyrgos_store::{Batch, Blocks, Prefix, RecordKey, Records, Table};
@@ -147,7 +147,11 @@ impl Service {
         bat: Option<&BatWithId>,
     ) -> Result<Option<Bytes>, Failure> {
         let Some(block) = view.get(cid)? else { return Ok(None) };
-        may_read(cid, &block, bat)?;
+        if let Err(refused) = may_read(cid, &block, bat) {
+            let instance = bat.map_or(Ok(None), |_| self.instance_bat())?;
+            let instance = instance.ok_or(refused)?;
+            check_read(cid, &block, bat, Some(instance.bat()))?;
+        }
         Ok(Some(block))
     }
 
@@ -207,10 +211,15 @@ impl Service {
 /// # Errors
 /// [`ApiError::Unauthorised`].
 pub fn may_read(cid: &Cid, block: &Bytes, bat: Option<&BatWithId>) -> Result<(), Failure> {
+    check_read(cid, block, bat, None)
+}
+
+/// The same where there is a token of the node, which opens every block.
+fn check_read(cid: &Cid, block: &Bytes, bat: Option<&BatWithId>, instance: Option<&Bat>) -> Result<(), Failure> {
     if cid.identity_content().is_none() {
         // What cannot be read as guarded or open is given to nobody.
         let bats = prefix::block_bats(cid.codec(), block).map_err(|_| ApiError::Unauthorised)?;
-        let check = ReadCheck { cid, bats: &bats, instance: None };
+        let check = ReadCheck { cid, bats: &bats, instance };
         check.by_bat(bat).map_err(|_| ApiError::Unauthorised)?;
     }
     Ok(())

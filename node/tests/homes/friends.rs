@@ -30,7 +30,7 @@ async fn a_friend_reads_on() {
     alice.announce_mirrors(std::slice::from_ref(&mirror)).await.unwrap();
     assert_eq!(alice.mirrors().await.unwrap().announced, Some(vec![mirror.clone()]));
     let token = MirrorToken { username: name("alice"), bat: alice.mirror_token().await.unwrap() };
-    nodes[2].service().keep_mirror(&token, 1 << 30).unwrap();
+    nodes[2].service().keep_mirror(&Mirrored::new(token.clone(), 1 << 30)).unwrap();
     let copier = Copier::new(Arc::new(nodes[2].host().unwrap().clone()), nodes[2].service().clone(), mirror.clone());
     let home = nodes[1].service().ids()[0].clone();
     copier.pass(&token, std::slice::from_ref(&home), SystemClock.now_millis()).await.unwrap();

@@ -12,27 +12,31 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pyrgos::config::{Settings as NodeSettings, SignupPolicy};
-use pyrgos::daemon::Daemon;
+use pyrgos::daemon::{self, Daemon};
 use pyrgos::homes::Homes;
 use pyrgos::identity;
 use pyrgos::mirror::copy::{Copier, CopyError, Passed};
 use pyrgos::native::{HttpTransport, NativeRuntime};
 use pyrgos::p2p::{Answer, Gossip, PeerError, PeerStream, Peers};
-use pyrgos::service::Failure;
 use pyrgos::service::clock::{Clock, SystemClock, SystemEntropy};
+use pyrgos::service::mirrored::Mirrored;
+use pyrgos::service::names::{LocalNames, Names};
+use pyrgos::service::{Failure, Service};
+use pyrgos_protocol::api::core::GetChain;
 use pyrgos_protocol::api::mirror::{GetMirrorList, TellMirrors};
 use pyrgos_protocol::api::mutable::GetPointer;
 use pyrgos_protocol::api::storage::GetBlock;
 use pyrgos_protocol::api::{ApiError, Call, Request, Response, Transport, TransportError};
 use pyrgos_protocol::client::{Password, Session, Settings, SignUp, UploadOptions};
 use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
-use pyrgos_protocol::keys::{KeyHash, Owner, Writer};
+use pyrgos_protocol::keys::{KeyHash, Owner, ProofOfWork, Writer};
 use pyrgos_protocol::merkle::bat::{Bat, BatWithId};
 use pyrgos_protocol::merkle::pointer::PointerUpdate;
 use pyrgos_protocol::migration::UserSnapshot;
 use pyrgos_protocol::mirroring::{MirrorToken, Notice, notice};
 use pyrgos_protocol::names::Username;
 use pyrgos_protocol::social::Answer as Reply;
+use pyrgos_store::{Batch, MemoryStore};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -98,6 +102,17 @@ async fn knows(node: &Daemon, username: &str) {
 async fn put(user: &User, path: &str, content: &'static [u8]) {
     let path = path.parse().unwrap();
     user.upload(&path, &mut Bytes::from_static(content), &UploadOptions::default(), &()).await.unwrap();
+}
+
+/// A node's service beside the node's own: it knows the name, and does nothing by itself.
+fn idle_mirror(node: &Daemon, user: &str) -> Arc<Service> {
+    let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock));
+    let names = LocalNames::new(store.clone(), clock.clone(), u32::MAX);
+    let chain = node.service().chain(GetChain { username: name(user) }).unwrap();
+    names.claim(&name(user), &chain, &ProofOfWork::first_try(), Batch::new()).unwrap();
+    let settings = NodeSettings { data_dir: Some("/nonexistent".into()), ..NodeSettings::default() };
+    let (config, ids) = (settings.resolve().unwrap(), node.service().ids().to_vec());
+    Arc::new(daemon::service_with_names(store, &config, ids, Arc::new(names), clock, Arc::new(SystemEntropy)))
 }
 
 /// Futures of whole sessions are large without optimisation.
@@ -303,7 +318,7 @@ async fn a_source_that_lies() {
     let alice = sign_up(&nodes[0], "alice").await;
     knows(&nodes[1], "alice").await;
     let (home, own) = (nodes[0].service().ids()[0].clone(), nodes[1].service().ids()[0].clone());
-    let service = nodes[1].service().clone();
+    let service = idle_mirror(&nodes[1], "alice");
     let token = MirrorToken { username: name("alice"), bat: alice.mirror_token().await.unwrap() };
     let honest = Arc::new(nodes[1].host().unwrap().clone());
     let liar = Arc::new(Liar { honest, lie: Mutex::default(), asked: AtomicUsize::new(0), fetched: Mutex::default() });
@@ -316,7 +331,7 @@ async fn a_source_that_lies() {
     // Nothing is copied that nobody asked this node to mirror.
     assert!(copier.pass(&token, from_home, now()).await.is_err());
     assert!(!service.has_copy(alice.identity()).unwrap());
-    service.keep_mirror(&token, 1 << 30).unwrap();
+    service.keep_mirror(&Mirrored::new(token.clone(), 1 << 30)).unwrap();
     // A token of somebody else opens nothing; neither does a proof of long ago.
     let other = BatWithId::mirror(Bat::from_bytes([9; 32]));
     let stranger = MirrorToken { username: name("alice"), bat: other };
@@ -375,7 +390,7 @@ async fn a_source_that_lies() {
     lie(None);
 
     // The limit holds to the byte's order, and what was there before stays.
-    service.keep_mirror(&token, 1000).unwrap();
+    service.keep_mirror(&Mirrored::new(token.clone(), 1000)).unwrap();
     put(&alice, "/alice/large", &[8; 2_000_000]).await;
     let before = service.mirror_space(alice.identity()).unwrap().0;
     assert!(matches!(copier.pass(&token, from_home, now()).await, Err(CopyError::Limit { limit_bytes: 1000 })));

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use pyrgos::service::Service;
+use pyrgos_protocol::api::links::{GetLinkCounts, LinksOf};
+use pyrgos_protocol::client::{LinkOptions, OpenLink};
+use pyrgos_protocol::links::address::LinkAddress;
 use pyrgos_protocol::mirroring::{DifferencePart, DifferenceRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -139,7 +141,7 @@ async fn several_sources() {
     knows(&nodes[1], "alice").await;
     let (home, own) = (nodes[0].service().ids()[0].clone(), nodes[1].service().ids()[0].clone());
     let other = Cid::identity(pyrgos_protocol::encoding::Codec::Libp2pKey, b"another mirror").unwrap();
-    let (service, alice_name) = (nodes[1].service().clone(), name("alice"));
+    let (service, alice_name) = (idle_mirror(&nodes[1], "alice"), name("alice"));
     let token = MirrorToken { username: alice_name.clone(), bat: alice.mirror_token().await.unwrap() };
     let sources = Arc::new(Sources {
         honest: Arc::new(nodes[1].host().unwrap().clone()),
@@ -158,7 +160,7 @@ async fn several_sources() {
     let pass = async |from: &[Cid]| copier.pass(&token, from, SystemClock.now_millis()).await;
     let start_again = || {
         service.drop_mirror(&alice_name).unwrap();
-        service.keep_mirror(&token, 1 << 30).unwrap();
+        service.keep_mirror(&Mirrored::new(token.clone(), 1 << 30)).unwrap();
         given();
         requests();
     };
@@ -228,9 +230,15 @@ async fn several_sources() {
     assert_eq!(pass(&only_home).await.unwrap(), Passed::default());
 
     // What was copied is the account: with the home away, it is all there.
-    let mut nodes = nodes.into_iter();
-    nodes.next().unwrap().stop().await;
-    let mirror = nodes.next().unwrap();
+    for node in nodes {
+        node.stop().await;
+    }
+    let settings = NodeSettings {
+        data_dir: Some("/nonexistent".into()),
+        listen: Some(([127, 0, 0, 1], 0).into()),
+        ..NodeSettings::default()
+    };
+    let mirror = Daemon::serve(&settings.resolve().unwrap(), service.clone()).await.unwrap();
     let there = log_in(&mirror, "alice").await;
     for n in 0..40 {
         let path = format!("/alice/file-{n}").parse().unwrap();
@@ -266,9 +274,9 @@ async fn another_kind() {
     let alice = sign_up(&nodes[0], "alice").await;
     knows(&nodes[1], "alice").await;
     let (home, own) = (nodes[0].service().ids()[0].clone(), nodes[1].service().ids()[0].clone());
-    let service = nodes[1].service().clone();
+    let service = idle_mirror(&nodes[1], "alice");
     let token = MirrorToken { username: name("alice"), bat: alice.mirror_token().await.unwrap() };
-    service.keep_mirror(&token, 1 << 30).unwrap();
+    service.keep_mirror(&Mirrored::new(token.clone(), 1 << 30)).unwrap();
     let honest: Arc<dyn Peers> = Arc::new(nodes[1].host().unwrap().clone());
     let copier = Copier::new(Arc::new(Existing(honest.clone())), service.clone(), own.clone());
     let pass = async |copier: &Copier| {
@@ -285,9 +293,25 @@ async fn another_kind() {
     let first = pass(&copier).await;
     assert!(first.pointers >= 3 && first.bytes > 1_400_000, "{first:?}");
     assert_eq!(pass(&copier).await, Passed::default());
-    // Nothing is missing that a home of our kind would have given.
-    let ours = Copier::new(honest, service, own);
+    // Nothing is missing that a home of our kind would have given, but login data and how often links were opened.
+    let link = alice.create_link(&"/alice/file".parse().unwrap(), &LinkOptions::default()).await.unwrap();
+    let address = LinkAddress::parse(&link.to_url("localhost:8000")).unwrap();
+    OpenLink::open(transport(&nodes[0]), NativeRuntime, Settings::default(), &address, &()).await.unwrap();
+    pass(&copier).await;
+    let counts = || {
+        let call =
+            GetLinkCounts { owner: LinksOf::Identity(alice.identity().clone()), after_secs: 0, bat: token.bat.clone() };
+        service.link_counts(call).unwrap().0.iter().map(|counted| counted.count).collect::<Vec<_>>()
+    };
+    assert_eq!((service.login_data(&name("alice")).unwrap(), counts()), (None, Vec::new()));
+    let ours = Copier::new(honest, service.clone(), own);
     assert_eq!(pass(&ours).await, Passed::default());
+    assert!(service.login_data(&name("alice")).unwrap().is_some());
+    assert_eq!(counts(), [1]);
+    // They stay when the home has none to give.
+    assert_eq!(pass(&copier).await, Passed::default());
+    assert!(service.login_data(&name("alice")).unwrap().is_some());
+    assert_eq!(counts(), [1]);
     for node in nodes {
         node.stop().await;
     }

@@ -52,13 +52,15 @@ pub enum Table {
     NameNodes,
     /// The owner's signed list of nodes that mirror the account (design §4): username.
     MirrorLists,
+    /// Accounts of other nodes that this one keeps copies of: username.
+    Mirrored,
     /// What the node keeps about itself: name.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 21] = [
+    pub const ALL: [Table; 22] = [
         Table::Pointers,
         Table::Writers,
         Table::Logins,
@@ -79,6 +81,7 @@ impl Table {
         Table::NameBlocks,
         Table::NameNodes,
         Table::MirrorLists,
+        Table::Mirrored,
         Table::Meta,
     ];
 
@@ -105,6 +108,7 @@ impl Table {
             Table::NameBlocks => "name-blocks",
             Table::NameNodes => "name-nodes",
             Table::MirrorLists => "mirror-lists",
+            Table::Mirrored => "mirrored",
             Table::Meta => "meta",
         }
     }
@@ -223,6 +227,11 @@ impl RecordKey {
         Prefix::of_username(Table::MirrorLists, username).then(&[])
     }
 
+    /// [`Table::Mirrored`].
+    pub fn mirrored(username: &str) -> Self {
+        Prefix::of_username(Table::Mirrored, username).then(&[])
+    }
+
     /// [`Table::Meta`].
     pub fn meta(name: &str) -> Self {
         RecordKey { table: Table::Meta, bytes: name.as_bytes().to_vec() }
@@ -265,6 +274,7 @@ impl RecordKey {
             | Table::Quotas
             | Table::Messages
             | Table::MirrorLists
+            | Table::Mirrored
             | Table::SpaceRequests => self.split()?.0,
             _ => return None,
         };
