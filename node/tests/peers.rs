@@ -372,6 +372,39 @@ fn pyrgos(arguments: &[&str], data_dir: &Path) -> Vec<String> {
     String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// A killed node leaves connections behind that look alive. Nobody waits for them once it runs again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_killed_and_started_again_is_asked_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = Cid::from_server_id(&pyrgos(&["node", "id"], folder.path())[0]).unwrap();
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at = format!("/ip4/127.0.0.1/udp/{port}/quic-v1");
+    let start = || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pyrgos"))
+            .args(["node", "--listen", "127.0.0.1:0", "--p2p-listen", &at, "--data-dir"])
+            .arg(folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.next().unwrap().starts_with("listening on"));
+        Running(child)
+    };
+    let mut running = start();
+    let asking = Node::start(QUIC, &[format!("{at}/p2p/{}", id.hash().to_base58()).parse().unwrap()]).await;
+    asking.meets(&id).await;
+    // As often as service managers try.
+    for _ in 0..5 {
+        assert_eq!(asking.host().request(&id, &GetServerId.request()).await.unwrap().status, 200);
+        drop(running);
+        running = start();
+        let begin = Instant::now();
+        assert_eq!(asking.host().request(&id, &GetServerId.request()).await.unwrap().status, 200);
+        // A dead connection takes ten seconds to be noticed.
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    }
+}
+
 #[test]
 fn the_program_joins_a_network_by_its_file_and_says_who_is_there() {
     let folder = tempfile::tempdir().unwrap();

@@ -165,12 +165,21 @@ fn is_global(ip: IpAddr) -> bool {
 }
 
 /// Of the addresses that a node says it has, those that may be tried. A node out on the Internet has no say about
-/// addresses of the local network, or it could have us knock at doors there.
+/// addresses of the local network, or it could have us knock at doors there; and only a node of this computer is here: at
+/// the loopback address of another one there is this node itself, which answers first, and with the wrong name.
 pub(super) fn believable(claimed: Vec<Multiaddr>, seen_at: Option<&Multiaddr>) -> Vec<Multiaddr> {
-    let is_neighbour = seen_at.and_then(ip).is_none_or(|ip| !is_global(ip));
+    let seen_at = seen_at.and_then(ip);
+    let is_neighbour = seen_at.is_none_or(|ip| !is_global(ip));
+    let is_here = match seen_at {
+        Some(ip) => ip.is_loopback(),
+        None => claimed.iter().filter_map(ip).all(|ip| ip.is_loopback()),
+    };
     let may_be = |address: &Multiaddr| {
         let ip = ip(address);
-        is_dialable(address) && ip.is_some_and(|ip| !ip.is_unspecified() && (is_neighbour || is_global(ip)))
+        is_dialable(address)
+            && ip.is_some_and(|ip| {
+                !ip.is_unspecified() && (is_here || !ip.is_loopback()) && (is_neighbour || is_global(ip))
+            })
     };
     claimed.into_iter().filter(may_be).take(MAX_TAKEN).collect()
 }
@@ -224,7 +233,14 @@ mod tests {
         };
         let far = believable(claimed(), Some(&parse("/ip4/198.51.100.1/tcp/4001")));
         assert_eq!(far, [parse("/ip4/203.0.113.9/tcp/1")]);
-        assert_eq!(believable(claimed(), Some(&parse("/ip4/10.0.0.7/tcp/4001"))).len(), 4);
+        let near = believable(claimed(), Some(&parse("/ip4/10.0.0.7/tcp/4001")));
+        assert_eq!(near.len(), 3);
+        // What is here is somebody else, unless the node is here, too, or nowhere else.
+        assert!(!near.contains(&parse("/ip4/127.0.0.1/tcp/1")));
+        assert_eq!(believable(claimed(), Some(&parse("/ip4/127.0.0.1/tcp/4001"))).len(), 4);
+        assert_eq!(believable(claimed(), None).len(), 3);
+        let here = vec![parse("/ip4/127.0.0.1/tcp/1"), parse("/ip4/127.0.0.1/udp/1/quic-v1")];
+        assert_eq!(believable(here.clone(), None), here);
         let many = vec![parse("/ip4/203.0.113.9/tcp/1"); 1000];
         assert_eq!(believable(many, None).len(), MAX_TAKEN);
     }

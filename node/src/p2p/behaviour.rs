@@ -28,8 +28,9 @@ const MAX_INCOMING: u32 = 1024;
 /// Connections that are being made.
 const MAX_PENDING: u32 = 128;
 
-/// Connections of one node: one each way, one of each transport.
-const MAX_CONNECTIONS_OF_PEER: u32 = 4;
+/// Connections of one node: one each way, one of each transport, and as many of before it was started again, which are only
+/// known to be dead when they have been silent for a while.
+const MAX_CONNECTIONS_OF_PEER: u32 = 8;
 
 /// Streams of one connection, of all protocols. Each may fill 256 KiB before anybody reads it.
 const MAX_STREAMS_OF_CONNECTION: usize = 128;

@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
+use libp2p::futures::future::{Either, select};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use pyrgos_protocol::api::{Request, Response};
@@ -30,6 +32,10 @@ const WAITING_MESSAGES: usize = 256;
 
 /// Time to find another node, to connect, and to agree on a protocol.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// After so long without an answer another connection is tried beside the one that is there: one with a node that was killed
+/// looks alive for ten seconds more, also when the node runs again.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// Why a stream was not opened that may be opened over a new connection.
 const CLOSED: &str = "the connection closed";
@@ -199,7 +205,7 @@ impl Host {
         self.peers().await.iter().filter_map(|peer| Cid::from_server_id(&peer.node).ok()).collect()
     }
 
-    async fn open_once(&self, node: &Cid, protocol: &'static str) -> Result<PeerStream, PeerError> {
+    async fn open_once(&self, node: &Cid, protocol: &'static str, is_anew: bool) -> Result<PeerStream, PeerError> {
         let unreachable = |reason: &str| PeerError::Unreachable { node: node.clone(), reason: reason.to_owned() };
         let refused = |reason: String| PeerError::Refused { node: node.clone(), reason };
         let peer = peer_id(node).ok_or_else(|| unreachable("it is no identifier of a node"))?;
@@ -208,7 +214,7 @@ impl Host {
         }
         let (opened, stream) = oneshot::channel();
         let (reply, failed) = oneshot::channel();
-        let command = Command::Open { peer, protocol, opened, failed: reply };
+        let command = Command::Open { peer, protocol, is_anew, opened, failed: reply };
         self.commands.send(command).await.map_err(|_| unreachable("this node is stopping"))?;
         match stream.await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
@@ -233,13 +239,25 @@ impl Peers for Host {
 
     fn open<'a>(&'a self, node: &'a Cid, protocol: &'static str) -> Answer<'a, PeerStream> {
         Box::pin(async move {
-            let attempt = async {
-                match self.open_once(node, protocol).await {
+            let usual = pin!(async {
+                match self.open_once(node, protocol, false).await {
                     // Nodes close connections that they do not use, perhaps just now (`spec/06` §4.7).
                     Err(PeerError::Unreachable { reason, .. }) if reason == CLOSED || reason.starts_with(BROKE) => {
-                        self.open_once(node, protocol).await
+                        self.open_once(node, protocol, false).await
                     }
                     outcome => outcome,
+                }
+            });
+            let attempt = async {
+                let mut usual = usual;
+                if let Ok(outcome) = tokio::time::timeout(STALLED, usual.as_mut()).await {
+                    return outcome;
+                }
+                let anew = pin!(self.open_once(node, protocol, true));
+                match select(usual, anew).await {
+                    Either::Left((Ok(stream), _)) | Either::Right((Ok(stream), _)) => Ok(stream),
+                    Either::Left((Err(_), anew)) => anew.await,
+                    Either::Right((Err(_), usual)) => usual.await,
                 }
             };
             tokio::time::timeout(OPEN_TIMEOUT, attempt).await.unwrap_or_else(|_| {

@@ -157,10 +157,12 @@ impl Behaviour {
         Behaviour { accepting, connections: HashMap::new(), orders: VecDeque::new(), waker: None }
     }
 
-    /// Opens a stream over a connection that is there; a direct one if there are several. Without one, `opened` is dropped.
+    /// Opens a stream over a connection that is there; of several, the newest direct one: a node that was started again has
+    /// forgotten the others. Without one, `opened` is dropped.
     pub(super) fn open(&mut self, peer: PeerId, protocol: &'static str, opened: Opened) {
         let Some(connections) = self.connections.get(&peer) else { return };
-        let Some((connection, _)) = connections.open.iter().min_by_key(|(_, is_relayed)| *is_relayed) else { return };
+        let newest_first = connections.open.iter().rev();
+        let Some((connection, _)) = newest_first.min_by_key(|(_, is_relayed)| *is_relayed) else { return };
         self.orders.push_back(ToSwarm::NotifyHandler {
             peer_id: peer,
             handler: NotifyHandler::One(*connection),

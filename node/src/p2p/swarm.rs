@@ -52,8 +52,9 @@ const MAX_AGENT: usize = 64;
 
 /// What the swarm is asked to do.
 pub(super) enum Command {
-    /// Open a stream, and connect first where needed. Without a connection `failed` says why and `opened` is dropped.
-    Open { peer: PeerId, protocol: &'static str, opened: Opened, failed: oneshot::Sender<NoConnection> },
+    /// Open a stream, and connect first where needed, or in any case if `is_anew`. Without a connection `failed` says why and
+    /// `opened` is dropped.
+    Open { peer: PeerId, protocol: &'static str, is_anew: bool, opened: Opened, failed: oneshot::Sender<NoConnection> },
     /// Send a message to who follows a topic.
     Publish { topic: String, message: Vec<u8> },
     /// Remember where a node is.
@@ -290,8 +291,8 @@ impl Task {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Open { peer, protocol, opened, failed } => {
-                self.open(peer, Waiting { protocol, opened, failed });
+            Command::Open { peer, protocol, is_anew, opened, failed } => {
+                self.open(peer, is_anew, Waiting { protocol, opened, failed });
             }
             Command::Publish { topic, message } => {
                 if let Err(error) = self.swarm.behaviour_mut().gossip.publish(IdentTopic::new(&topic), message) {
@@ -325,8 +326,8 @@ impl Task {
         peers
     }
 
-    fn open(&mut self, peer: PeerId, waiting: Waiting) {
-        if self.connected.contains_key(&peer) {
+    fn open(&mut self, peer: PeerId, is_anew: bool, waiting: Waiting) {
+        if !is_anew && self.connected.contains_key(&peer) {
             self.swarm.behaviour_mut().streams.open(peer, waiting.protocol, waiting.opened);
             return;
         }
@@ -341,13 +342,30 @@ impl Task {
         if self.sought.len() >= MAX_SOUGHT {
             return waiting.fail("too many nodes are looked for at once");
         }
-        let known: Vec<Multiaddr> = self.book.get(&peer).collect();
+        let known = self.known(&peer);
+        let search = self.search(peer, known);
+        self.sought.insert(peer, Sought { search, waiting: vec![waiting] });
+    }
+
+    /// Begins at the addresses that are known, and without any asks others.
+    fn search(&mut self, peer: PeerId, known: Vec<Multiaddr>) -> Search {
         let dialled = if known.is_empty() { None } else { self.dial(peer, known) };
-        let search = match dialled {
+        match dialled {
             Some(connection) => Search::Dialling(connection),
             None => Search::Asking(self.swarm.behaviour_mut().kademlia.get_closest_peers(peer)),
-        };
-        self.sought.insert(peer, Sought { search, waiting: vec![waiting] });
+        }
+    }
+
+    /// Where a node may be. What the bootstrap list says stays true also when the node was away.
+    fn known(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
+        let mut known: Vec<Multiaddr> = self.book.get(peer).collect();
+        let listed = self.bootstrap.iter().filter(|address| address.peer() == Some(*peer) && is_dialable(&address.0));
+        for Address(address) in listed {
+            if !known.contains(address) {
+                known.push(address.clone());
+            }
+        }
+        known
     }
 
     /// Dials a node at some addresses; none if that is refused at once.
@@ -366,17 +384,28 @@ impl Task {
 
     /// A dial came to nothing.
     fn on_dial_failed(&mut self, peer: PeerId, connection: ConnectionId, error: &DialError) {
-        if let DialError::Transport(failures) = error {
-            failures.iter().for_each(|(address, _)| {
+        match error {
+            DialError::Transport(failures) => failures.iter().for_each(|(address, _)| {
                 self.book.remove(&peer, address);
-            });
-        }
-        let Some(sought) = self.sought.get_mut(&peer) else { return };
-        match sought.search {
-            Search::Dialling(own) if own == connection => {
-                sought.search = Search::Asking(self.swarm.behaviour_mut().kademlia.get_closest_peers(peer));
+            }),
+            DialError::WrongPeerId { address, .. } => {
+                self.book.remove(&peer, address);
             }
-            Search::DiallingTold(own) if own == connection => self.give_up(&peer, &reason(error)),
+            _ => {}
+        }
+        match self.sought.get(&peer).map(|sought| &sought.search) {
+            Some(Search::Dialling(own)) if *own == connection => {
+                let others: Vec<Multiaddr> = match error {
+                    // Who answered first ended the dial, so that the other addresses were not tried.
+                    DialError::WrongPeerId { .. } => self.book.get(&peer).collect(),
+                    _ => Vec::new(),
+                };
+                let search = self.search(peer, others);
+                if let Some(sought) = self.sought.get_mut(&peer) {
+                    sought.search = search;
+                }
+            }
+            Some(Search::DiallingTold(own)) if *own == connection => self.give_up(&peer, &reason(error)),
             _ => {}
         }
     }
