@@ -233,6 +233,34 @@ fn folder_of(files: usize, seed: u64) -> Vec<TestSession> {
 }
 
 #[test]
+fn what_is_shared_is_looked_up_together_and_what_is_closed_hides_nothing() {
+    let cost = |files: usize, seed| {
+        let sessions = folder_of(files, seed);
+        let service = sessions[0].transport().service().clone();
+        for file in 0..files {
+            run(sessions[0].share(&path(&format!("/alice/folder/{file}")), &[name("bob")])).unwrap();
+        }
+        assert_eq!(run(sessions[1].shared_with_me()).unwrap().len(), files);
+        // A program that has nothing in memory.
+        let again = Friends::prepared().session(&service, 1, seed + 1);
+        assert_eq!(run(again.shared_with_me()).unwrap().len(), files);
+        let fresh = Friends::prepared().session(&service, 1, seed + 2);
+        fresh.transport().take_count();
+        assert_eq!(run(fresh.shared_with_me()).unwrap().len(), files);
+        let requests = fresh.transport().take_count();
+        // A file by a name that it does not have any more or never had.
+        assert!(matches!(run(fresh.stat(&path("/alice/folder/none"))), Err(ClientError::NotFound { .. })));
+        // One that is closed by now, and the others.
+        run(sessions[0].unshare(&path("/alice/folder/0"), &[name("bob")], Taken::All)).unwrap();
+        assert_eq!(run(fresh.shared_with_me()).unwrap().len(), files - 1);
+        requests
+    };
+    let costs = [2, 60].map(|files| cost(files, 150 + files as u64));
+    println!("requests to see 2 and 60 files that a friend shared: {costs:?}");
+    assert!(costs[1] < costs[0] + 20, "{costs:?}");
+}
+
+#[test]
 fn sharing_costs_the_same_however_many_files_there_are() {
     let cost = |files, seed| {
         let sessions = folder_of(files, seed);

@@ -63,6 +63,11 @@ impl Way {
         Way { service: service.clone(), tap: Arc::default() }
     }
 
+    /// The node that it leads to.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
     fn tap(&self) -> MutexGuard<'_, Tap> {
         self.tap.lock().unwrap()
     }

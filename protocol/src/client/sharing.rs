@@ -31,6 +31,7 @@ use crate::social::discovery::ProcessedCaps;
 use crate::social::places::{self, GROUPS_FROM_FRIENDS, ITEMS, SHARED_WITH, SHARING_READ, SHARING_WRITE};
 use crate::social::shared_with::{Access, SharedWithState, Shares};
 use crate::social::stream::Records;
+use crate::social::world::ChildElement;
 use crate::social::{CapsInDirectory, FriendsGroups, GroupUid};
 
 /// Most bytes of one stream that are taken in at once; the rest follows with the next look.
@@ -123,6 +124,23 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         let reached = Reached { cap: cap.clone(), signer: None };
         let opened = self.view.open_targets(&[reached]).await.map(|mut items| items.pop().flatten());
         lenient(opened)
+    }
+
+    /// As [`open_received`](Self::open_received) for several of one owner, with one look-up for many.
+    async fn open_all_received(
+        &mut self,
+        caps: impl Iterator<Item = &AbsoluteCapability>,
+    ) -> Vec<Result<Option<Item>, ClientError>> {
+        let reached: Vec<Reached> = caps.map(|cap| Reached { cap: cap.clone(), signer: None }).collect();
+        if let Ok(opened) = self.view.open_each_target(&reached).await {
+            return opened.into_iter().map(lenient).collect();
+        }
+        // One that was taken back and is locked by now fails all that are looked up with it.
+        let mut opened = Vec::with_capacity(reached.len());
+        for Reached { cap, .. } in &reached {
+            opened.push(self.open_received(cap).await);
+        }
+        opened
     }
 
     /// The directory above an item, link nodes left out; none above a home directory.
@@ -305,12 +323,16 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         if named.is_some() {
             return Ok(named);
         }
-        for element in items.iter() {
-            if let Some(item) = self.open_received(&element.capability).await?.filter(|item| item.name() == name) {
-                return Ok(Some(item));
+        let mut failure = Ok(None);
+        for opened in self.open_all_received(items.iter().map(|element| &element.capability)).await {
+            match opened {
+                Ok(Some(item)) if item.name() == name => return Ok(Some(item)),
+                Ok(_) => {}
+                // It may have been this one.
+                Err(error) => failure = Err(error),
             }
         }
-        Ok(None)
+        failure
     }
 
     /// What a path of somebody else leads to. What may be changed counts before what may only be read, wherever on the way
@@ -603,12 +625,17 @@ impl<T: Transport, R: Runtime> Session<T, R> {
                 while let Some(names) = pending.pop() {
                     let directory =
                         names.iter().fold(RemotePath::home(user.clone()), |path, name| path.join(name.clone()));
-                    for element in desk.received(&owner, &names).await?.iter() {
-                        let sharers: Vec<Username> =
-                            element.sharers.iter().filter(|name| !blocked.contains(name)).cloned().collect();
-                        let is_group = matches!(&names[..], [shared] if shared.as_str() == SHARED);
-                        let Some(friend) = sharers.first().filter(|_| !is_group).cloned() else { continue };
-                        let opened = desk.open_received(&element.capability).await;
+                    let is_group = matches!(&names[..], [shared] if shared.as_str() == SHARED);
+                    let received = desk.received(&owner, &names).await?;
+                    let of_whom = |element: &ChildElement| {
+                        let sharers = element.sharers.iter().filter(|name| !blocked.contains(name));
+                        let sharers: Vec<Username> = sharers.cloned().collect();
+                        let friend = sharers.first().filter(|_| !is_group).cloned()?;
+                        Some((element.capability.clone(), friend, sharers))
+                    };
+                    let wanted: Vec<_> = received.iter().filter_map(of_whom).collect();
+                    let opened = desk.open_all_received(wanted.iter().map(|(cap, ..)| cap)).await;
+                    for ((_, friend, sharers), opened) in wanted.into_iter().zip(opened) {
                         match desk.set_aside(opened).await? {
                             Ok(Some(item)) => {
                                 let path = directory.join(item.name().clone());
