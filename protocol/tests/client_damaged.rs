@@ -44,10 +44,12 @@ fn damaged_children_hide_nothing() {
     let mut open = Value::decode(&whole).unwrap().as_map().unwrap().clone();
     open.remove("bats");
     let whole = Bytes::from(Value::Map(open).encode());
+    let (_, guarded) = add("/alice/guarded.txt");
     for (at, nonsense) in [
-        // No node at all, and a node that other keys open.
+        // No node at all, a node that other keys open, and one that another token opens.
         ("/alice/shared/broken.txt", Bytes::from_static(b"\x01")),
         ("/alice/shared/other keys.txt", whole),
+        ("/alice/shared/other token.txt", guarded),
     ] {
         let (label, _) = add(at);
         node.replace_node(&home.owner, &signer, &label, nonsense);
@@ -62,11 +64,11 @@ fn damaged_children_hide_nothing() {
     assert_eq!(names(&listing.entries), ["folder", "whole.txt"]);
     let mut damaged: Vec<&str> = listing.unreadable.iter().map(|child| child.name.as_ref().unwrap().as_str()).collect();
     damaged.sort_unstable();
-    assert_eq!(damaged, ["broken.txt", "other keys.txt"]);
+    assert_eq!(damaged, ["broken.txt", "other keys.txt", "other token.txt"]);
     assert!(listing.unreadable.iter().all(|child| child.error.kind() == ErrorKind::Damaged));
     assert_eq!(names(&run(fresh.list(&folder)).unwrap()), ["folder", "whole.txt"]);
     let children = run(fresh.children(&folder)).unwrap();
-    assert_eq!((children.directories.len(), children.files.len(), children.unreadable.len()), (1, 1, 2));
+    assert_eq!((children.directories.len(), children.files.len(), children.unreadable.len()), (1, 1, 3));
     let usage = run(fresh.usage(&folder)).unwrap();
     assert_eq!(usage.last().map(|all| (all.files, all.bytes)), Some((1, 23)));
 
@@ -81,6 +83,19 @@ fn damaged_children_hide_nothing() {
     put(&fresh, "/alice/shared/whole.txt", b"new", &replace).unwrap();
     put(&fresh, "/alice/shared/folder/more.txt", b"more", &replace).unwrap();
     assert_eq!(run(alice.read(&path("/alice/shared/whole.txt"))).unwrap(), b"new");
+
+    // It can be removed, by itself and with its directory, and leaves no node.
+    let before = nodes().len();
+    run(fresh.remove(&path("/alice/shared/broken.txt"), false)).unwrap();
+    run(fresh.remove(&path("/alice/shared/other token.txt"), false)).unwrap();
+    assert!(matches!(run(fresh.remove(&path("/alice/shared/none"), false)), Err(ClientError::NotFound { .. })));
+    assert_eq!(nodes().len(), before - 2);
+    let listing = run(fresh.listing(&folder)).unwrap();
+    assert_eq!((names(&listing.entries), listing.unreadable.len()), (vec!["folder".into(), "whole.txt".into()], 1));
+    run(fresh.remove(&folder, true)).unwrap();
+    assert!(!names(&run(alice.list(&path("/alice"))).unwrap()).contains(&"shared".to_owned()));
+    // The directory, the three that it had, and what was in the folder.
+    assert_eq!(nodes().len(), before - 2 - 5);
 }
 
 #[test]

@@ -332,12 +332,18 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
             if item.is_directory() {
                 let state = self.directory(&item).await?;
                 let labels: Vec<MapKey> = state.chunks.iter().map(|chunk| chunk.map_key).collect();
-                let children: Vec<Reached> =
-                    state.entries().map(|entry| item.child(&entry.cap)).collect::<Result<_, _>>()?;
-                let children = self.open_targets(&children).await?;
-                pending.extend(children.into_iter().flatten().map(|child| (item.clone(), child)));
+                // What leads nowhere or cannot be read goes with its directory.
+                let children: Vec<Reached> = state.entries().filter_map(|entry| item.child(&entry.cap).ok()).collect();
+                let mut unreadable = Vec::new();
+                for (child, opened) in children.iter().zip(self.open_each_target(&children).await?) {
+                    match opened {
+                        Ok(opened) => pending.extend(opened.map(|opened| (item.clone(), opened))),
+                        Err(_) if child.cap.writer == item.cap.writer => unreadable.push(child.cap.map_key),
+                        Err(_) => {}
+                    }
+                }
                 let space = self.space(&item, place.path)?;
-                labels.into_iter().for_each(|label| space.remove(label));
+                labels.into_iter().chain(unreadable).for_each(|label| space.remove(label));
                 self.directories.remove(&item.cap.location());
             } else {
                 let labels = self.file_labels(&item).await?;
@@ -349,6 +355,18 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
             }
         }
         Ok(())
+    }
+
+    /// Removes the entry of something that cannot be read, and its first node. Whether there was one.
+    pub(crate) async fn remove_unreadable(&mut self, place: &Place<'_>) -> Result<bool, ClientError> {
+        self.writable(place.parent, place.path)?;
+        let Some(entry) = self.directory(place.parent).await?.entry(place.name) else { return Ok(false) };
+        let child = place.parent.child(&entry.cap)?;
+        self.remove_entry(place.parent, place.path, child.cap.location()).await?;
+        if child.cap.writer == place.parent.cap.writer {
+            self.space(place.parent, place.path)?.remove(child.cap.map_key);
+        }
+        Ok(true)
     }
 
     /// Ends the writing space whose root is an item: its pointer becomes empty, and the space above owns it no longer.

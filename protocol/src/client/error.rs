@@ -302,6 +302,9 @@ pub enum ClientError {
     /// Data that the key at hand does not open.
     #[error("{0} cannot be decrypted with the key that leads to it")]
     WrongKey(&'static str),
+    /// Something that the node does not hand out for the access token that its directory names.
+    #[error("the access token that the directory above it names does not open it")]
+    Locked,
     /// Data that contradict other data of the account.
     #[error("the account's data are inconsistent: {0}")]
     Inconsistent(&'static str),
@@ -381,7 +384,7 @@ impl ClientError {
             | E::ForgedLink
             | E::ForgedLogin
             | E::UnfitDerivation(_) => ErrorKind::Untrustworthy,
-            E::Damaged { .. } | E::WrongKey(_) | E::Inconsistent(_) => ErrorKind::Damaged,
+            E::Damaged { .. } | E::WrongKey(_) | E::Locked | E::Inconsistent(_) => ErrorKind::Damaged,
             E::Local(_) | E::SourceChanged { .. } | E::Crypto(_) => ErrorKind::Local,
         }
     }

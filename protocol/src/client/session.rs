@@ -14,7 +14,7 @@ use super::directory::Directory;
 use super::download::{FileSource, OpenFile};
 use super::edit::{IfExists, Place};
 use super::entry::{Entry, Name};
-use super::error::ClientError;
+use super::error::{ClientError, ErrorKind};
 use super::file::{Children, File};
 use super::item::{Item, Reached};
 use super::keys::{SessionKeys, SessionState};
@@ -392,12 +392,23 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         with_transaction!(core, |transaction| {
             on_current_state!(core, |view| {
                 let parent = view.resolve_directory(&parent_path).await?;
-                let item = view.child_at(&parent, &name, path).await?;
-                let item = item.ok_or_else(|| ClientError::NotFound { path: path.clone() })?;
-                if item.is_directory() && !with_children && view.directory(&item).await?.entries().next().is_some() {
-                    return Err(ClientError::NotEmpty { path: path.clone() });
+                let place = Place { parent: &parent, name: &name, path };
+                let opened = match view.child_at(&parent, &name, path).await {
+                    // Whoever may write here may have left nonsense, which must not stay for ever.
+                    Err(error) if error.kind() == ErrorKind::Damaged => Err(error),
+                    opened => Ok(opened?.ok_or_else(|| ClientError::NotFound { path: path.clone() })?),
+                };
+                match opened {
+                    Ok(item) => {
+                        let is_empty = !item.is_directory() || view.directory(&item).await?.entries().next().is_none();
+                        if !with_children && !is_empty {
+                            return Err(ClientError::NotEmpty { path: path.clone() });
+                        }
+                        view.remove(&place, &item).await?;
+                    }
+                    Err(_) if view.remove_unreadable(&place).await? => {}
+                    Err(error) => return Err(error),
                 }
-                view.remove(&Place { parent: &parent, name: &name, path }, &item).await?;
                 let mut desk = Desk::new(view);
                 desk.end_links(self.keys(), path).await?;
                 desk.follow_shares(path, None).await?;

@@ -18,7 +18,7 @@ use super::network::Version;
 use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::tree;
-use crate::api::Transport;
+use crate::api::{ApiError, Transport};
 use crate::cryptree::capability::{AbsoluteCapability, Location, NamedRelativeCapability};
 use crate::cryptree::chunk::{ChunkLabel, MapKey};
 use crate::cryptree::directory::ChildList;
@@ -168,9 +168,23 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
             by_writer.entry(&reached.cap.writer).or_default().push(at);
         }
         let mut items: Vec<Opened> = reached.iter().map(|_| Ok(None)).collect();
-        for (writer, positions) in by_writer {
+        let mut pending: Vec<(&Writer, Vec<usize>)> = by_writer.into_iter().collect();
+        while let Some((writer, mut positions)) = pending.pop() {
             let labels: Vec<ChunkLabel> = positions.iter().map(|at| reached[*at].cap.label()).collect();
-            let blocks = self.blocks(writer, &labels).await?;
+            let blocks = match self.blocks(writer, &labels).await {
+                // One whose token does not fit fails all that are looked up with it (`spec/02` §12.2).
+                Err(ClientError::Refused { source: ApiError::Unauthorised, .. }) => {
+                    match positions[..] {
+                        [only] => items[only] = Err(ClientError::Locked),
+                        _ => {
+                            let others = positions.split_off(positions.len() / 2);
+                            pending.extend([(writer, positions), (writer, others)]);
+                        }
+                    }
+                    continue;
+                }
+                blocks => blocks?,
+            };
             for (at, block) in positions.into_iter().zip(blocks) {
                 if let Some((cid, block)) = block {
                     items[at] = Item::open(&reached[at], cid, &block).map(Some);
