@@ -105,6 +105,8 @@ fn a_home_that_rolls_back_is_refused_and_named(net: &Testnet) {
     net.restore_disk(HOME).expect("the old backup");
     net.restart(HOME).expect("restart");
 
+    // With another limit the mirror begins again, instead of waiting for its minute.
+    net.operator_told(MIRROR, &["mirror", "add", "--limit", "2G"], &token).expect("the mirror goes on").ok();
     let told =
         within(PATIENCE, || failure(net, "vera").is_some_and(|text| text.contains("older") && names_home(&text)));
     assert!(told.is_ok(), "the mirror says {:?}", mirrored(net, "vera"));
