@@ -178,10 +178,6 @@ impl Hosts for Containers {
         replace_folder(&self.folder.path().join(NODES[from]), &self.disk(node)?)
     }
 
-    fn can_be_small(&self) -> bool {
-        false
-    }
-
     fn disk(&self, node: usize) -> Result<PathBuf, Broken> {
         let place = self.docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &self.volume(NODES[node])])?;
         Ok(place.into())

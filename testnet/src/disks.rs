@@ -42,11 +42,6 @@ fn used(path: &Path) -> Result<u64, Broken> {
 }
 
 impl Testnet {
-    /// Whether nodes can be given small disks here.
-    pub fn has_small_disks(&self) -> bool {
-        self.hosts().can_be_small()
-    }
-
     /// Moves what a killed node has to a disk that has room for so many bytes more.
     ///
     /// # Errors

@@ -76,9 +76,6 @@ trait Hosts: Send {
     /// Puts the copy of what `from` had on the disk of a killed node: of its own, as somebody does who restores an old
     /// backup, or of another one.
     fn restore_disk(&mut self, from: usize, node: usize) -> Result<(), Broken>;
-    /// Whether nodes can be given small disks. In containers the node does not start on one: it may not set the mode of
-    /// its folder, which is not understood yet.
-    fn can_be_small(&self) -> bool;
     /// Where a node's disk is on this machine.
     fn disk(&self, node: usize) -> Result<PathBuf, Broken>;
     /// Where clients reach a node.

@@ -234,10 +234,6 @@ impl Hosts for Namespaces {
         replace_folder(&self.saved(from), &self.data(node))
     }
 
-    fn can_be_small(&self) -> bool {
-        true
-    }
-
     fn disk(&self, node: usize) -> Result<PathBuf, Broken> {
         Ok(self.data(node))
     }

@@ -26,10 +26,6 @@ fn failure(net: &Testnet, name: &str) -> Option<String> {
 }
 
 fn the_disk_of_a_mirror_is_full(net: &Testnet) {
-    if !net.has_small_disks() {
-        println!("SKIPPED: no small disks in containers; PYRGOS_TESTNET=namespaces has them.");
-        return;
-    }
     let tilda = net.user("tilda");
     tilda.sign_up(HOME).ok();
     same_everywhere(net, "tilda");
