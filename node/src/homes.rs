@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pyrgos_protocol::api::bats::{AddBat, GetUserBats};
 use pyrgos_protocol::api::core::MigrateUser;
-use pyrgos_protocol::api::links::{GetLinkCounts, OpenSecretLink};
+use pyrgos_protocol::api::links::{GetLinkCounts, GetLinkHost, OpenSecretLink};
 use pyrgos_protocol::api::login::{self, GetLogin};
 use pyrgos_protocol::api::message::{GetMessages, SendMessage};
 use pyrgos_protocol::api::mirror::{GetMirrors, TellMirrors};
@@ -51,13 +51,14 @@ const AWAY: Duration = Duration::from_secs(5);
 const MAX_AWAY: usize = 1024;
 
 /// Calls that change nothing, which a copy can answer.
-const READS: [&str; 8] = [
+const READS: [&str; 9] = [
     GetBlock::PATH,
     GetBlockSize::PATH,
     LookUpChunk::PATH,
     LookUpChunks::PATH,
     GetPointer::PATH,
     OpenSecretLink::PATH,
+    GetLinkHost::PATH,
     GetLogin::PATH,
     GetUserBats::PATH,
 ];

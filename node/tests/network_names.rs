@@ -51,12 +51,18 @@ fn verify(proof: &Path, network: &str) -> Result<serde_json::Value, i32> {
 
 impl Member {
     fn new(folder: &Path, number: usize) -> Member {
+        Member::over("tcp/{}", folder, number)
+    }
+
+    /// A member that others reach by a transport.
+    fn over(transport: &str, folder: &Path, number: usize) -> Member {
         let data_dir = folder.join(number.to_string());
         let id = pyrgos(&["node", "id"], &data_dir).unwrap();
         let id = Cid::from_server_id(id.lines().next().unwrap()).unwrap();
         // The port is free again in a moment, and nobody else is likely to take just this one.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Member { data_dir, id, p2p: format!("/ip4/127.0.0.1/tcp/{port}"), running: None }
+        let at = transport.replace("{}", &port.to_string());
+        Member { data_dir, id, p2p: format!("/ip4/127.0.0.1/{at}"), running: None }
     }
 
     fn start(&mut self, network: &Path) {
@@ -130,7 +136,10 @@ fn is_known(members: &[Member], account: &Account) {
 }
 
 fn network(folder: &Path) -> (Vec<Member>, PathBuf) {
-    let members: Vec<Member> = (0..=WITNESSES).map(|number| Member::new(folder, number)).collect();
+    network_of((0..=WITNESSES).map(|number| Member::new(folder, number)).collect(), folder)
+}
+
+fn network_of(members: Vec<Member>, folder: &Path) -> (Vec<Member>, PathBuf) {
     let list = |item: fn(&Member) -> String| {
         members[..WITNESSES].iter().map(|member| format!("{:?}", item(member))).collect::<Vec<_>>().join(", ")
     };
@@ -361,4 +370,27 @@ fn operators_put_another_node_in_the_place_of_a_witness() {
     let carol = Account::new("carol");
     assert_eq!(members[0].sign_up(&carol).unwrap(), Decision::Accepted);
     is_known(&members, &carol);
+}
+
+/// Over QUIC nobody is told that a process is gone, so that the one which takes its place looks like one more connection.
+#[test]
+fn a_witness_that_was_killed_and_started_again_takes_part_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let member = |number| Member::over("udp/{}/quic-v1", folder.path(), number);
+    let (mut members, file) = network_of((0..=WITNESSES).map(member).collect(), folder.path());
+    start_all(&mut members, &file);
+    for round in 0..3 {
+        let at = round % 2;
+        members[at].kill();
+        members[at].start(&file);
+        // Also where one of the others is gone, so that this one is needed.
+        members[3].kill();
+        let account = Account::new(&format!("alice{round}"));
+        let begin = Instant::now();
+        assert_eq!(members[at].sign_up(&account).unwrap(), Decision::Accepted);
+        println!("a sign-up at a witness that was just started took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+        members[3].start(&file);
+        is_known(&members, &account);
+    }
 }

@@ -5,7 +5,7 @@ use pyrgos_protocol::client::{ClientError, RemotePath};
 use serde_json::json;
 
 use super::failure::{Failure, Kind};
-use super::output::printable;
+use super::output::{defused, printable};
 use super::session::{Global, Unlocked, fail};
 
 /// Let everybody read a file, or a folder with everything in it, now and later
@@ -35,8 +35,18 @@ fn about_own(error: ClientError) -> Failure {
     }
 }
 
-fn print(global: &Global, unlocked: &Unlocked, path: &RemotePath) {
-    let url = format!("{}{}", unlocked.server(), unlocked.session.public_path(path));
+/// Where browsers find what the account publishes: at its home.
+async fn site(unlocked: &Unlocked) -> Result<String, Failure> {
+    if unlocked.session.home_node().await.map_err(fail)?.is_here() {
+        return Ok(unlocked.server().to_owned());
+    }
+    let host = unlocked.session.link_host().await.map_err(fail)?;
+    let is_local = host.starts_with("localhost:");
+    Ok(format!("{}://{}", if is_local { "http" } else { "https" }, defused(&host)))
+}
+
+fn print(global: &Global, unlocked: &Unlocked, site: &str, path: &RemotePath) {
+    let url = format!("{site}{}", unlocked.session.public_path(path));
     let text = format!("{}  {url}", printable(&path.to_string()));
     global.output().line(text, &json!({ "path": path.to_string(), "url": url }));
 }
@@ -50,12 +60,12 @@ pub async fn publish(global: &Global, args: PublishArgs) -> Result<(), Failure> 
             if !unlocked.session.publish(&path).await.map_err(about_own)? {
                 global.output().note("it was public already");
             }
-            print(global, &unlocked, &path);
+            print(global, &unlocked, &site(&unlocked).await?, &path);
         }
         None => {
-            for path in unlocked.session.published().await.map_err(fail)? {
-                print(global, &unlocked, &path);
-            }
+            let published = unlocked.session.published().await.map_err(fail)?;
+            let site = if published.is_empty() { String::new() } else { site(&unlocked).await? };
+            published.iter().for_each(|path| print(global, &unlocked, &site, path));
         }
     }
     unlocked.close()

@@ -159,6 +159,7 @@ impl Mirrors {
         let progress = Arc::new(Mutex::new(Progress::default()));
         let follower = Follower {
             mirrored: mirrored.clone(),
+            host: self.host.clone(),
             service: self.service.clone(),
             clock: self.clock.clone(),
             copier: self.copier.clone(),
@@ -173,6 +174,7 @@ impl Mirrors {
 /// Keeps one copy up to date.
 struct Follower {
     mirrored: Mirrored,
+    host: Host,
     service: Arc<Service>,
     clock: Arc<dyn Clock>,
     copier: Copier,
@@ -201,10 +203,26 @@ impl Follower {
                     }
                 }
             };
-            if let Ok(notice) = tokio::time::timeout(wait, notice).await {
-                self.lock().changed_millis.get_or_insert(notice.time_millis);
-                // What was told meanwhile is in the same pass.
-                while notices.try_recv().is_ok() {}
+            tokio::select! {
+                notice = notice => {
+                    self.lock().changed_millis.get_or_insert(notice.time_millis);
+                    // What was told meanwhile is in the same pass.
+                    while notices.try_recv().is_ok() {}
+                }
+                _ = tokio::time::sleep(wait) => {}
+                _ = self.connection_lost(), if wait == POLL => {}
+            }
+        }
+    }
+
+    /// Returns when the node that was copied from is connected no more: one that was started again tells of changes only to
+    /// those that have come back to it.
+    async fn connection_lost(&self) {
+        let Some(source) = self.lock().source.clone() else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(RETRY).await;
+            if !self.host.is_connected(&source).await {
+                return;
             }
         }
     }

@@ -20,6 +20,7 @@ use super::MAX_MESSAGE;
 use super::host::StartError;
 use super::limits::OfAddress;
 use super::streams::{self, Accepting};
+use crate::service::clock::{Entropy, SystemEntropy};
 
 /// Connections at once, and those of them that others may open.
 const MAX_CONNECTIONS: u32 = 1280;
@@ -187,9 +188,14 @@ fn limits() -> ConnectionLimits {
         .with_max_established_per_peer(Some(MAX_CONNECTIONS_OF_PEER))
 }
 
+/// With a number that is another one at each start. A node that was killed and runs again looks to the others as if it had
+/// one more connection; what they told it before, such as the topics that they follow, they would not tell it again.
 fn identify_config(keypair: &Keypair) -> identify::Config {
+    let mut start = [0; 4];
+    SystemEntropy.fill(&mut start);
+    let agent = format!("{}/{:08x}", concat!("pyrgos/", env!("CARGO_PKG_VERSION")), u32::from_be_bytes(start));
     identify::Config::new("ipfs/0.1.0".to_owned(), keypair.public())
-        .with_agent_version(concat!("pyrgos/", env!("CARGO_PKG_VERSION")).to_owned())
+        .with_agent_version(agent)
         .with_push_listen_addr_updates(true)
         // The address book is the swarm task's own.
         .with_cache_size(0)

@@ -205,6 +205,12 @@ impl Host {
         self.peers().await.iter().filter_map(|peer| Cid::from_server_id(&peer.node).ok()).collect()
     }
 
+    /// Whether this node is connected with another one.
+    pub async fn is_connected(&self, node: &Cid) -> bool {
+        let (Some(peer), (reply, answer)) = (peer_id(node), oneshot::channel()) else { return false };
+        self.commands.send(Command::IsConnected(peer, reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
     async fn open_once(&self, node: &Cid, protocol: &'static str, is_anew: bool) -> Result<PeerStream, PeerError> {
         let unreachable = |reason: &str| PeerError::Unreachable { node: node.clone(), reason: reason.to_owned() };
         let refused = |reason: String| PeerError::Refused { node: node.clone(), reason };

@@ -1,6 +1,6 @@
 //! The one task that drives libp2p: orders in, streams, messages and answers out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -63,6 +63,8 @@ pub(super) enum Command {
     Bootstrap { peer: PeerId, addresses: Vec<Multiaddr> },
     /// List the connected nodes.
     Peers(oneshot::Sender<Vec<ConnectedPeer>>),
+    /// Tell whether a node is connected.
+    IsConnected(PeerId, oneshot::Sender<bool>),
 }
 
 /// Why there is no connection.
@@ -89,6 +91,9 @@ enum Search {
     Asking(QueryId),
     /// At addresses that others told.
     DiallingTold(ConnectionId),
+    /// It answered, beside connections that were there already; whether these are of before it was started again is told by
+    /// what it says of itself.
+    Identifying(ConnectionId),
 }
 
 /// A node that is looked for.
@@ -120,6 +125,8 @@ pub struct Task {
     kept: Option<(PathBuf, Vec<Address>)>,
     sought: HashMap<PeerId, Sought>,
     connected: HashMap<PeerId, Connected>,
+    /// Nodes that were started again, whose connections are being closed to be made anew.
+    returning: HashSet<PeerId>,
     topics: HashMap<TopicHash, Vec<mpsc::Sender<Vec<u8>>>>,
     /// Whether somebody tried to connect from outside and could not.
     is_hidden: bool,
@@ -158,6 +165,7 @@ impl Task {
             kept,
             sought: HashMap::new(),
             connected: HashMap::new(),
+            returning: HashSet::new(),
             topics: HashMap::new(),
             is_hidden: false,
             reservations: HashMap::new(),
@@ -312,10 +320,9 @@ impl Task {
                     tracing::debug!(%peer, %error, "a node of the bootstrap list was not dialled");
                 }
             }
-            Command::Peers(reply) => {
-                // Whoever asked may have gone.
-                let _ = reply.send(self.peers());
-            }
+            // Whoever asked may have gone.
+            Command::Peers(reply) => drop(reply.send(self.peers())),
+            Command::IsConnected(peer, reply) => drop(reply.send(self.connected.contains_key(&peer))),
         }
     }
 
@@ -475,15 +482,25 @@ impl Task {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let connected = self.connected.entry(peer_id).or_insert_with(Connected::new);
                 connected.connections.push((connection_id, endpoint));
-                let Some(sought) = self.sought.remove(&peer_id) else { return };
-                let streams = &mut self.swarm.behaviour_mut().streams;
-                sought.waiting.into_iter().for_each(|waiting| streams.open(peer_id, waiting.protocol, waiting.opened));
+                match (connected.connections.len(), self.sought.get_mut(&peer_id)) {
+                    (2.., Some(sought)) => sought.search = Search::Identifying(connection_id),
+                    _ => self.found(&peer_id),
+                }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 let Some(connected) = self.connected.get_mut(&peer_id) else { return };
                 connected.connections.retain(|(id, _)| *id != connection_id);
-                if connected.connections.is_empty() {
+                let is_last = connected.connections.is_empty();
+                if is_last {
                     self.connected.remove(&peer_id);
+                }
+                if is_last && self.returning.remove(&peer_id) {
+                    self.come_back(peer_id);
+                } else if let Some(Search::Identifying(own)) = self.sought.get(&peer_id).map(|sought| &sought.search)
+                    && *own == connection_id
+                    && !self.returning.contains(&peer_id)
+                {
+                    self.give_up(&peer_id, "it closed the connection at once");
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), connection_id, error } => {
@@ -502,7 +519,8 @@ impl Task {
     fn on_identify(&mut self, event: identify::Event) {
         let identify::Event::Received { connection_id, peer_id: peer, info } = event else { return };
         let Some(connected) = self.connected.get_mut(&peer) else { return };
-        connected.agent = Some(info.agent_version.chars().take(MAX_AGENT).collect());
+        let agent: String = info.agent_version.chars().take(MAX_AGENT).collect();
+        let was = connected.agent.replace(agent.clone());
         let seen =
             connected.connections.iter().find(|(id, _)| *id == connection_id).map(|(_, at)| at.get_remote_address());
         let addresses = believable(info.listen_addrs, seen);
@@ -517,6 +535,33 @@ impl Task {
                 kademlia.add_address(&peer, address.clone());
             }
             self.book.add(peer, address);
+        }
+        if is_restart(was.as_deref(), &agent) {
+            tracing::debug!(%peer, "a node was started again: connecting anew");
+            self.returning.insert(peer);
+            // Not connected is what was wanted.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        } else if let Some(Search::Identifying(own)) = self.sought.get(&peer).map(|sought| &sought.search)
+            && *own == connection_id
+        {
+            self.found(&peer);
+        }
+    }
+
+    /// A node that was looked for is connected: what waits for it goes on.
+    fn found(&mut self, peer: &PeerId) {
+        let Some(sought) = self.sought.remove(peer) else { return };
+        let streams = &mut self.swarm.behaviour_mut().streams;
+        sought.waiting.into_iter().for_each(|waiting| streams.open(*peer, waiting.protocol, waiting.opened));
+    }
+
+    /// Connects with a node whose connections were closed since it was started again.
+    fn come_back(&mut self, peer: PeerId) {
+        let known = self.known(&peer);
+        let search = self.search(peer, known);
+        match self.sought.get_mut(&peer) {
+            Some(sought) => sought.search = search,
+            None => drop(self.sought.insert(peer, Sought { search, waiting: Vec::new() })),
         }
     }
 
@@ -599,9 +644,25 @@ impl Connected {
             node: peer.to_base58(),
             addresses: self.connections.iter().map(|(_, at)| at.get_remote_address().to_string()).collect(),
             is_incoming: self.connections.first().is_some_and(|(_, at)| at.is_listener()),
-            agent: self.agent.clone(),
+            agent: self.agent.as_deref().map(|agent| shown_agent(agent).to_owned()),
             round_trip_micros: self.round_trip.map(|time| time.as_micros() as u64),
         }
+    }
+}
+
+/// Begins what nodes of our kind say of themselves; the version follows, and a number that differs at each start.
+const OURS: &str = "pyrgos/";
+
+/// Whether a node of our kind that said one thing of itself says another now.
+fn is_restart(was: Option<&str>, agent: &str) -> bool {
+    was.is_some_and(|was| was != agent && was.starts_with(OURS) && agent.starts_with(OURS))
+}
+
+/// What is shown of it: without the number.
+fn shown_agent(agent: &str) -> &str {
+    match agent.rsplit_once('/') {
+        Some((shown, _)) if agent.starts_with(OURS) && shown.contains('/') => shown,
+        _ => agent,
     }
 }
 

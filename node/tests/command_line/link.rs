@@ -161,7 +161,7 @@ fn published_files_are_public_until_they_are_taken_back() {
     two.alice(&["mkdir", "site"]).ok();
     two.alice(&["put", "a.txt", "site"]).ok();
     let public = two.alice(&["publish", "site"]).ok();
-    let url = format!("{}/public/alice/site", two.machine.server());
+    let url = format!("{}/public/alice/site", two.machine.site());
     assert_eq!(public, format!("/alice/site  {url}\n"));
     assert_eq!(two.alice(&["publish"]).ok(), public);
     assert_eq!(two.bob(&["publish"]).ok(), "");

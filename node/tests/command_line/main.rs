@@ -12,5 +12,6 @@ mod session;
 mod social;
 mod support;
 mod tampering;
+mod through;
 mod unshare;
 mod write_sharing;

@@ -11,11 +11,16 @@ use tempfile::TempDir;
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
+/// Set where commands talk to another node of the network than the one where accounts live.
+pub(crate) const THROUGH: &str = "PYRGOS_TEST_THROUGH";
+
 /// A machine with a node and a user.
 pub(crate) struct Machine {
     folder: TempDir,
     node: Option<Child>,
     address: String,
+    /// The other node, where it listens, and where the first one listens for it.
+    through: Option<(Child, String, String)>,
 }
 
 impl Machine {
@@ -25,29 +30,51 @@ impl Machine {
         for name in ["home", "run", "work"] {
             DirBuilder::new().mode(0o700).create(folder.path().join(name)).expect("a folder");
         }
-        let mut machine = Machine { folder, node: None, address: String::new() };
-        machine.start_node("127.0.0.1:0");
+        let mut machine = Machine { folder, node: None, address: String::new(), through: None };
+        if std::env::var_os(THROUGH).is_some() {
+            machine.start_network();
+        } else {
+            machine.start_node("127.0.0.1:0");
+        }
         machine.write("password", PASSWORD.as_bytes());
         machine
     }
 
+    /// Two nodes of one network: the one where accounts live, which decides about names, and one that knows it.
+    fn start_network(&mut self) {
+        let data_dir = self.path("node");
+        let id = self.ok(&["node", "id", "--data-dir", data_dir.to_str().expect("a path")]);
+        let id = id.lines().next().expect("an identifier");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let at = format!("/ip4/127.0.0.1/tcp/{port}");
+        let text = format!("network-id = \"through\"\nbootstrap = [\"{at}/p2p/{id}\"]\nwitnesses = [\"{id}\"]\n");
+        fs::write(self.path("network.toml"), text).expect("write");
+        let (home, address) = self.spawn_node("node", "127.0.0.1:0", &at);
+        let (other, through) = self.spawn_node("other-node", "127.0.0.1:0", "/ip4/127.0.0.1/tcp/0");
+        (self.node, self.address, self.through) = (Some(home), address, Some((other, through, at)));
+    }
+
     fn start_node(&mut self, listen: &str) {
+        let at = self.through.as_ref().map(|(_, _, at)| at.clone()).unwrap_or_default();
+        let (node, address) = self.spawn_node("node", listen, &at);
+        (self.node, self.address) = (Some(node), address);
+    }
+
+    fn spawn_node(&self, name: &str, listen: &str, at: &str) -> (Child, String) {
         let log = File::options().append(true).create(true).open(self.path("node.log")).expect("the log");
-        let mut node = self
-            .command(&["node", "--listen", listen, "--signup", "open", "--data-dir"])
-            .arg(self.path("node"))
-            .env("PYRGOS_LOG", "trace")
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the node starts");
+        let mut command = self.command(&["node", "--listen", listen, "--signup", "open", "--data-dir"]);
+        command.arg(self.path(name));
+        if !at.is_empty() {
+            command.args(["--p2p-listen", at, "--network"]).arg(self.path("network.toml"));
+        }
+        let mut node =
+            command.env("PYRGOS_LOG", "trace").stdout(Stdio::piped()).stderr(log).spawn().expect("the node starts");
         let mut lines = BufReader::new(node.stdout.take().expect("a pipe")).lines();
         let address = lines
             .find_map(|line| line.ok()?.split_once("http://").map(|(_, rest)| rest.trim().to_owned()))
             .unwrap_or_else(|| panic!("the node says where it listens: {}", self.log()));
         std::thread::spawn(move || lines.for_each(drop));
-        self.address = address;
-        self.node = Some(node);
+        (node, address)
     }
 
     /// Kills the node without warning.
@@ -71,6 +98,14 @@ impl Machine {
 
     pub(crate) fn server(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Where browsers reach what is published.
+    pub(crate) fn site(&self) -> String {
+        match self.through {
+            Some(_) => self.server().replace("127.0.0.1", "localhost"),
+            None => self.server(),
+        }
     }
 
     /// A path of the machine.
@@ -106,8 +141,13 @@ impl Machine {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("TZ", "UTC")
             .stdin(Stdio::null());
-        if !self.address.is_empty() {
-            command.env("PYRGOS_SERVER", self.server());
+        let address = match &self.through {
+            // An account lives where it is made.
+            Some((_, through, _)) if !args.contains(&"signup") => through,
+            _ => &self.address,
+        };
+        if !address.is_empty() {
+            command.env("PYRGOS_SERVER", format!("http://{address}"));
         }
         command
     }
@@ -145,7 +185,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         let _ = self.command(&["agent", "--stop"]).output();
-        if let Some(mut node) = self.node.take() {
+        for mut node in self.node.take().into_iter().chain(self.through.take().map(|(node, ..)| node)) {
             let _ = node.kill();
             let _ = node.wait();
         }

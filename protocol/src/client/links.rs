@@ -394,4 +394,12 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         let host = self.core().network.call(Repeat::Safely, &GetLinkHost { owner: link.owner.clone() }).await?;
         Ok(link.to_url(&host))
     }
+
+    /// The host, perhaps with a port, under which browsers reach the account's home.
+    ///
+    /// # Errors
+    /// Whatever the node does.
+    pub async fn link_host(&self) -> Result<String, ClientError> {
+        self.core().network.call(Repeat::Safely, &GetLinkHost { owner: self.identity().clone() }).await
+    }
 }
