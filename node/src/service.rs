@@ -33,10 +33,11 @@ pub mod storage;
 mod usage;
 mod view;
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyrgos_protocol::encoding::Cid;
 use pyrgos_protocol::keys::{Owner, PublicSigningKey, SignedError, Writer};
@@ -52,6 +53,7 @@ pub use failure::Failure;
 use ledger::Ledger;
 use mirror_lists::SeenMirrors;
 use names::Names;
+use signup::Arriving;
 
 /// Where a request came from, as far as the door knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -111,8 +113,10 @@ pub struct Service {
     /// The same for what others leave with an owner or take from one.
     guest_stripes: [Mutex<()>; STRIPES],
     stripe_of: RandomState,
-    /// Sign-ups count accounts, so they happen one after another.
+    /// Whoever holds this is the only one that counts accounts.
     signups: Mutex<()>,
+    /// Who is signing up, and that somebody is no more.
+    arriving: (Mutex<HashMap<Owner, Arriving>>, Condvar),
     /// One collection of garbage at a time.
     collecting: Mutex<()>,
     /// What comes in meanwhile.
@@ -148,6 +152,7 @@ impl Service {
             guest_stripes: [const { Mutex::new(()) }; STRIPES],
             stripe_of: RandomState::new(),
             signups: Mutex::default(),
+            arriving: Default::default(),
             collecting: Mutex::default(),
             news: News::default(),
             // Somebody who mistypes does not meet these; somebody who guesses gets some thousand guesses a day, whatever

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use pyrgos::config::Config;
 use pyrgos::identity::server_id;
-use pyrgos::service::names::{LocalNames, Names};
+use pyrgos::service::names::{LocalNames, Names, alone};
 use pyrgos_crypto::totp;
 use pyrgos_protocol::api::core::GetChain;
 use pyrgos_protocol::api::login::{AddTotp, EnableTotp, FactorCode};
@@ -18,7 +18,6 @@ use pyrgos_protocol::keys::ProofOfWork;
 use pyrgos_protocol::merkle::bat::{Bat, BatWithId, prefix};
 use pyrgos_protocol::migration::UserSnapshot;
 use pyrgos_protocol::names::{Chain, Date, Username};
-use pyrgos_store::Batch;
 use serde_json::Value;
 use support::account::{Account, signer};
 use support::{Node, load, signed_time};
@@ -38,7 +37,7 @@ fn bytes(session: &Value, body: &Value) -> Vec<u8> {
 /// Lets a node know whose name it is, as it does where others decide about names.
 fn tell_name(node: &Node, username: &Username, chain: &Chain) {
     let names = LocalNames::new(node.store.clone(), node.clock.clone(), u32::MAX);
-    names.claim(username, chain, &ProofOfWork::first_try(), Batch::new()).unwrap();
+    names.claim(username, chain, &ProofOfWork::first_try(), &mut alone).unwrap();
 }
 
 /// A client of an existing kind has an account mirrored whose home is another node: the recorded requests and answers.

@@ -202,7 +202,10 @@ fn a_repeated_sign_up_succeeds_and_a_second_owner_does_not() {
 #[test]
 fn tokens_let_one_person_in() {
     let id = server_id(&signer("node").secret.public());
-    let node = Node::start(vec![id.clone()], |config| config.signup = SignupPolicy::Token);
+    let node = Node::start(vec![id.clone()], |config| {
+        config.signup = SignupPolicy::Token;
+        config.max_daily_signups = u32::MAX;
+    });
     let mut call = Account::new("alice").sign_up(&node);
     refused(node.call(&call), "not currently accepting new sign ups");
     call.token = "0".repeat(64);
@@ -215,9 +218,31 @@ fn tokens_let_one_person_in() {
     second.token = call.token;
     refused(node.call(&second), "Invalid signup token");
 
-    let full = Node::start(vec![id], |config| config.max_users = 1);
+    let full = Node::start(vec![id.clone()], |config| config.max_users = 1);
     Account::create("alice", &full);
     refused(full.call(&Account::new("bob").sign_up(&full)), "not currently accepting new sign ups");
+
+    // Also when they come at once: one token, three places, and one request three times.
+    let at_once = |node: &Node, calls: &[SignUp]| {
+        std::thread::scope(|scope| {
+            let calls: Vec<_> = calls.iter().map(|call| scope.spawn(|| node.call(call))).collect();
+            let answers = calls.into_iter().map(|call| call.join().unwrap());
+            answers.filter(|answer| *answer == Ok(Decision::Accepted)).count()
+        })
+    };
+    let token = node.service().create_token().unwrap();
+    let with_token = |name: &str| SignUp { token: token.clone(), ..Account::new(name).sign_up(&node) };
+    let calls: Vec<SignUp> = (0..6).map(|number| with_token(&format!("one{number}"))).collect();
+    assert_eq!(at_once(&node, &calls), 1);
+    let small = Node::start(vec![id], |config| {
+        config.max_users = 3;
+        config.max_daily_signups = u32::MAX;
+    });
+    let calls: Vec<SignUp> = (0..8).map(|number| Account::new(&format!("user{number}")).sign_up(&small)).collect();
+    assert_eq!(at_once(&small, &calls), 3);
+    let same = with_token("same");
+    let same = SignUp { token: node.service().create_token().unwrap(), ..same };
+    assert_eq!(at_once(&node, &[same.clone(), same.clone(), same]), 3);
 }
 
 #[test]

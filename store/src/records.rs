@@ -130,6 +130,16 @@ impl Batch {
         self
     }
 
+    /// With the conditions and writes of another batch behind its own. Durable unless both may wait.
+    pub fn and(mut self, other: Batch) -> Self {
+        self.conditions.extend(other.conditions);
+        self.writes.extend(other.writes);
+        if other.durability == Durability::Durable {
+            self.durability = Durability::Durable;
+        }
+        self
+    }
+
     /// Lets the batch reach the disk later, see [`Durability::Deferred`].
     pub fn deferred(mut self) -> Self {
         self.durability = Durability::Deferred;

@@ -13,7 +13,7 @@ use super::driver::Driver;
 use super::keeper::KeeperError;
 use crate::service::Failure;
 use crate::service::clock::Entropy;
-use crate::service::names::{LocalNames, Names};
+use crate::service::names::{LocalNames, Names, With};
 
 /// How long a sign-up may take. Clients wait for 60 s (`spec/06` §12.4).
 const SIGN_UP_TIME: Duration = Duration::from_secs(50);
@@ -147,7 +147,7 @@ impl Names for NetworkNames {
         username: &Username,
         update: &Chain,
         proof: &ProofOfWork,
-        with: Batch,
+        with: With<'_>,
     ) -> Result<Decision, Failure> {
         match self.examine(username, update, proof)? {
             Decision::Accepted => {}
@@ -156,7 +156,7 @@ impl Names for NetworkNames {
         let stored = self.stored(username)?;
         // A name that this request won before, but whose answer or account was lost, is not claimed again.
         if stored == *update {
-            return self.keep(with);
+            return self.keep(with()?);
         }
         if stored.0.is_empty() {
             self.sign_up(username, update)?;
@@ -168,6 +168,6 @@ impl Names for NetworkNames {
             let change = Operation::Update { name: username.clone(), chain: update.clone(), proof };
             self.decide(change, Instant::now() + CHANGE_TIME, |_| Ok(self.stored(username)? == merged))?;
         }
-        self.keep(with)
+        self.keep(with()?)
     }
 }

@@ -12,8 +12,9 @@ use pyrgos_protocol::merkle::pointer::SignedPointerUpdate;
 use pyrgos_protocol::migration::{LinkOpenings, UserSnapshot};
 use pyrgos_protocol::names::{Chain, Username};
 use pyrgos_protocol::social::BlindFollowRequest;
-use pyrgos_store::{Batch, RecordKey, Records};
+use pyrgos_store::{RecordKey, Records};
 
+use super::names::alone;
 use super::{Failure, Service, Source};
 
 impl Service {
@@ -34,7 +35,7 @@ impl Service {
         let stored = self.parts.names.chain(&username)?;
         self.admit_migration(&username, &stored, &chain, &source)?;
         if commit && stored != chain {
-            match self.parts.names.claim(&username, &chain, &ProofOfWork::first_try(), Batch::new())? {
+            match self.parts.names.claim(&username, &chain, &ProofOfWork::first_try(), &mut alone)? {
                 Decision::Accepted => {}
                 Decision::WorkNeeded(_) => return Err(Failure::refused("This chain is too long to move without work")),
             }

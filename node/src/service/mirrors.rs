@@ -176,7 +176,7 @@ impl Service {
         if u64::try_from(call.usage_bytes).map_or(true, |usage| usage > space) {
             return Err(Failure::refused(format!("The account is larger than the {space} bytes that it may use here")));
         }
-        let mut batch = self.admit_user(name, "")?;
+        let mut batch = self.admit_user(name, "", 0)?;
         let known = self.bats(name)?;
         if !known.contains(&token.bat) {
             batch = batch.put(RecordKey::bat(name, known.len() as u32), token.bat.to_bytes());

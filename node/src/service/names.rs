@@ -31,12 +31,26 @@ pub trait Names: Send + Sync {
     /// What [`Names::claim`] would say now. Changes nothing.
     fn examine(&self, username: &Username, update: &Chain, proof: &ProofOfWork) -> Result<Decision, Failure>;
 
-    /// Decides about a claim. When it is accepted it is final, and `with` is in effect together with it.
+    /// Decides about a claim. When it is accepted it is final, and `with` is in effect together with it. It is asked once,
+    /// after the decision where others decide too, which takes its time.
     ///
     /// # Errors
     /// A refused claim, in words that existing clients know.
-    fn claim(&self, username: &Username, update: &Chain, proof: &ProofOfWork, with: Batch)
-    -> Result<Decision, Failure>;
+    fn claim(
+        &self,
+        username: &Username,
+        update: &Chain,
+        proof: &ProofOfWork,
+        with: With<'_>,
+    ) -> Result<Decision, Failure>;
+}
+
+/// What is to be in effect together with a claim.
+pub type With<'a> = &'a mut dyn FnMut() -> Result<Batch, Failure>;
+
+/// A claim by itself.
+pub fn alone() -> Result<Batch, Failure> {
+    Ok(Batch::new())
 }
 
 /// A node that decides alone.
@@ -126,9 +140,10 @@ impl Names for LocalNames {
         username: &Username,
         update: &Chain,
         proof: &ProofOfWork,
-        with: Batch,
+        with: With<'_>,
     ) -> Result<Decision, Failure> {
         let key = RecordKey::name(username.as_str());
+        let with = with()?;
         loop {
             let (record, stored) = self.stored(username)?;
             let merged = match self.merge(username, &stored, update, proof)? {

@@ -4,7 +4,8 @@
 //! hold on every writer, the pointers. Then the blocks are put, and one batch makes name, pointers, login data, token and
 //! quota appear together. The same request again finds the account as it would have made it, and says so.
 
-use std::sync::PoisonError;
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use pyrgos_protocol::api::core::{Decision, SignUp, UpdateChain};
@@ -16,6 +17,7 @@ use pyrgos_protocol::names::sign_up::Operation;
 use pyrgos_store::{Batch, Blocks, RecordKey, Records};
 
 use super::login::LoginRow;
+use super::names::alone;
 use super::pointers::not_present;
 use super::usage::{count_record, read_count};
 use super::view::View;
@@ -24,6 +26,53 @@ use crate::config::SignupPolicy;
 
 /// Length in bytes of a sign-up token before it is written as hexadecimal digits.
 const TOKEN_BYTES: usize = 32;
+
+/// Somebody who is signing up.
+pub(super) struct Arriving {
+    token: String,
+    /// Whether there was a place, which the number of users does not show yet.
+    needs_place: bool,
+}
+
+/// The same, until this is dropped.
+struct Arrival<'a> {
+    service: &'a Service,
+    owner: &'a Owner,
+    token: &'a str,
+}
+
+impl<'a> Arrival<'a> {
+    /// Whether there is room beside all those who were told so and are not counted yet. What it changes is known in the end
+    /// only.
+    fn admit(&self, username: &str) -> Result<(), Failure> {
+        let _counting = self.service.signups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arriving = self.service.arriving.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = arriving.values().filter(|other| other.needs_place).count() as u64;
+        self.service.admit_user(username, self.token, others)?;
+        if let Some(own) = arriving.get_mut(self.owner) {
+            own.needs_place = self.token.is_empty();
+        }
+        Ok(())
+    }
+
+    /// Counts this one from now on with those who are there. Until the guard goes nobody else is counted.
+    fn count(&self) -> MutexGuard<'a, ()> {
+        let counting = self.service.signups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arriving = self.service.arriving.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = arriving.get_mut(self.owner) {
+            own.needs_place = false;
+        }
+        counting
+    }
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        let (arriving, departed) = &self.service.arriving;
+        arriving.lock().unwrap_or_else(PoisonError::into_inner).remove(self.owner);
+        departed.notify_all();
+    }
+}
 
 impl Service {
     /// Makes an account.
@@ -44,11 +93,12 @@ impl Service {
             return Err(Failure::refused(format!("Trying to signup to wrong host! {home}")));
         }
 
-        let _signups = self.signups.lock().unwrap_or_else(PoisonError::into_inner);
-        let _lock = self.lock_owner(&owner);
+        // What follows may take long where others decide about the name, so nothing is locked meanwhile: this keeps the same
+        // request, coming twice at once, from making an account twice, and a token from being used twice.
+        let arriving = self.arrive(&owner, &token);
         let names = &self.parts.names;
         let has_account = self.has_account(&owner)?;
-        // Once more behind the locks: the same request may have come twice at once.
+        // Once more: the same request may have ended just now.
         if has_account && names.chain(&username)? == claim {
             return Ok(Decision::Accepted);
         }
@@ -60,8 +110,9 @@ impl Service {
         if has_account {
             return Err(Failure::refused("User already exists: this identity has an account"));
         }
-        let mut batch = self.admit_user(username.as_str(), &token)?;
+        arriving.admit(username.as_str())?;
 
+        let mut batch = Batch::new();
         let mut blocks: Vec<(Cid, Bytes)> = Vec::new();
         let mut pointers: Vec<SignedPointerUpdate> = Vec::new();
         for operation in &log.operations {
@@ -90,7 +141,24 @@ impl Service {
         }
 
         self.parts.blocks.put(&owner, &blocks)?;
-        names.claim(&username, &claim, &proof, prepared.batch)
+        let mut counting = None;
+        names.claim(&username, &claim, &proof, &mut || {
+            // Until the account is stored nobody else counts.
+            counting = Some(arriving.count());
+            Ok(self.admit_user(username.as_str(), &token, 0)?.and(prepared.batch.clone()))
+        })
+    }
+
+    /// Notes that somebody is signing up, once nobody else is with the same identity or token.
+    fn arrive<'a>(&'a self, owner: &'a Owner, token: &'a str) -> Arrival<'a> {
+        let (arriving, departed) = &self.arriving;
+        let arriving = arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |arriving: &mut HashMap<Owner, Arriving>| {
+            arriving.contains_key(owner) || !token.is_empty() && arriving.values().any(|other| other.token == token)
+        };
+        let mut arriving = departed.wait_while(arriving, is_same).unwrap_or_else(PoisonError::into_inner);
+        arriving.insert(owner.clone(), Arriving { token: token.to_owned(), needs_place: false });
+        Arrival { service: self, owner, token }
     }
 
     fn has_account(&self, owner: &Owner) -> Result<bool, Failure> {
@@ -108,8 +176,9 @@ impl Service {
         others.iter().copied().find(|writer| !belongs(writer))
     }
 
-    /// Whether a new user may come in, and what that changes: the quota, the number of users, a used token.
-    pub(super) fn admit_user(&self, username: &str, token: &str) -> Result<Batch, Failure> {
+    /// Whether a new user may come in beside `arriving` others without a token, and what that changes: the quota, the number
+    /// of users, a used token.
+    pub(super) fn admit_user(&self, username: &str, token: &str, arriving: u64) -> Result<Batch, Failure> {
         let quota_key = RecordKey::quota(username);
         let mut batch = Batch::new();
         if self.parts.records.read(&quota_key)?.is_some() {
@@ -119,7 +188,7 @@ impl Service {
         let users_record = self.parts.records.read(&users_key)?;
         let users = users_record.as_ref().map_or(Ok(0), |record| read_count(record))?;
         if token.is_empty() {
-            if self.policy.signup != SignupPolicy::Open || users >= self.policy.max_users {
+            if self.policy.signup != SignupPolicy::Open || users.saturating_add(arriving) >= self.policy.max_users {
                 return Err(Failure::refused(
                     "This server is not currently accepting new sign ups. Please try again later",
                 ));
@@ -170,6 +239,6 @@ impl Service {
                 work => Ok(work),
             };
         }
-        self.parts.names.claim(&username, &update, &proof, Batch::new())
+        self.parts.names.claim(&username, &update, &proof, &mut alone)
     }
 }

@@ -20,7 +20,7 @@ use pyrgos::native::{HttpTransport, NativeRuntime};
 use pyrgos::p2p::{Answer, Gossip, PeerError, PeerStream, Peers};
 use pyrgos::service::clock::{Clock, SystemClock, SystemEntropy};
 use pyrgos::service::mirrored::Mirrored;
-use pyrgos::service::names::{LocalNames, Names};
+use pyrgos::service::names::{LocalNames, Names, alone};
 use pyrgos::service::{Failure, Service};
 use pyrgos_protocol::api::core::GetChain;
 use pyrgos_protocol::api::mirror::{GetMirrorList, TellMirrors};
@@ -36,7 +36,7 @@ use pyrgos_protocol::migration::UserSnapshot;
 use pyrgos_protocol::mirroring::{MirrorToken, Notice, notice};
 use pyrgos_protocol::names::Username;
 use pyrgos_protocol::social::Answer as Reply;
-use pyrgos_store::{Batch, MemoryStore};
+use pyrgos_store::MemoryStore;
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -109,7 +109,7 @@ fn idle_mirror(node: &Daemon, user: &str) -> Arc<Service> {
     let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock));
     let names = LocalNames::new(store.clone(), clock.clone(), u32::MAX);
     let chain = node.service().chain(GetChain { username: name(user) }).unwrap();
-    names.claim(&name(user), &chain, &ProofOfWork::first_try(), Batch::new()).unwrap();
+    names.claim(&name(user), &chain, &ProofOfWork::first_try(), &mut alone).unwrap();
     let settings = NodeSettings { data_dir: Some("/nonexistent".into()), ..NodeSettings::default() };
     let (config, ids) = (settings.resolve().unwrap(), node.service().ids().to_vec());
     Arc::new(daemon::service_with_names(store, &config, ids, Arc::new(names), clock, Arc::new(SystemEntropy)))
