@@ -25,6 +25,9 @@ const DELAY: Duration = Duration::from_millis(50);
 const LOST_PERCENT: u32 = 1;
 const READS: usize = 5;
 
+/// What the slow line does.
+const SLOW: &str = "50 ms, 1 % loss";
+
 type User = Session<HttpTransport, NativeRuntime>;
 
 fn number(variable: &str, usual: usize) -> Outcome<usize> {
@@ -35,13 +38,23 @@ pub(super) async fn run(raw_rate: f64) -> Outcome<()> {
     let commits = number("MIRROR_COMMITS", 500)?;
     let network = Network::start("/ip4/127.0.0.1/tcp", false).await?;
     network.lag(commits, "loopback", sync_time(network.folder.path())?, "one write to the disk").await?;
-    network.first_copy(number("MIRROR_MIB", 2048)?, raw_rate).await?;
-    network.death_of_the_home().await?;
+    network.first_copy(number("MIRROR_MIB", 2048)?, "loopback", raw_rate).await?;
+    network.death_of_the_home("loopback").await?;
     let network = Network::start("/ip4/127.0.0.1/udp", true).await?;
     let bound = DELAY * 3;
-    network.lag(commits, "50 ms, 1 % loss", bound, "a notice, a question, an answer").await?;
-    network.stop().await;
-    Ok(())
+    network.lag(commits, SLOW, bound, "a notice, a question, an answer").await?;
+    let mib = number("MIRROR_SLOW_MIB", 8)?;
+    let raw_rate = over_stream("/ip4/127.0.0.1/udp/0/quic-v1", true, (mib as u64) << 20).await?;
+    network.first_copy(mib, SLOW, raw_rate).await?;
+    network.death_of_the_home(SLOW).await
+}
+
+/// Where another node is for those who reach it over the slow line.
+pub(super) async fn slowed(at: &Address) -> Outcome<Address> {
+    let text = at.to_string();
+    let port = text.split('/').nth(4).ok_or("no port")?;
+    let slow = slow_line(([127, 0, 0, 1], port.parse()?).into()).await?;
+    Ok(text.replacen(port, &slow.to_string(), 1).parse()?)
 }
 
 /// How long the disk takes to keep a little.
@@ -188,7 +201,7 @@ impl Network {
         Ok(())
     }
 
-    async fn first_copy(&self, mib: usize, raw_rate: f64) -> Outcome<()> {
+    async fn first_copy(&self, mib: usize, line: &str, raw_rate: f64) -> Outcome<()> {
         self.order(Order::RemoveMirror { name: "alice".to_owned() }).await?;
         let mut content = vec![0; 256 << 20];
         for number in 0..mib.div_ceil(256) {
@@ -200,13 +213,13 @@ impl Network {
         let start = Instant::now();
         self.add().await?;
         let rate = mib as f64 / start.elapsed().as_secs_f64();
-        let what = format!("first mirror of {mib} MiB (bound: the raw stream)");
+        let what = format!("first mirror of {mib} MiB, {line} (bound: raw stream)");
         row(&what, rate, raw_rate, "MiB/s", raw_rate / rate);
         Ok(())
     }
 
     /// From the kill of the home to the first read, by a session at a node that has no copy.
-    async fn death_of_the_home(mut self) -> Outcome<()> {
+    async fn death_of_the_home(mut self, line: &str) -> Outcome<()> {
         self.alice
             .upload(&"/alice/note".parse()?, &mut Bytes::from_static(b"hello"), &UploadOptions::default(), &())
             .await?;
@@ -242,7 +255,7 @@ impl Network {
         times.sort();
         let millis = |time: Duration| time.as_secs_f64() * 1000.0;
         row(
-            "killed home to first read (bound: a later one)",
+            &format!("killed home to read, {line} (bound: a later one)"),
             millis(first),
             millis(times[READS / 2]),
             "ms",

@@ -405,6 +405,8 @@ impl ClientError {
             E::ForgedLink => "Do not trust what the link shows. Ask the person who gave it to you.",
             E::SecondFactor => "Give the current code of the account's second factor.",
             E::NameTaken => "Choose another username.",
+            // What is over after a while says so.
+            E::SignUpRefused(reason) if reason.contains("in time") => "Try again in a minute.",
             E::SignUpRefused(_) => "Ask the server's operator for a sign-up token.",
             E::Transport(_) => "Check the network and the server's address, then try again.",
             E::Changed { .. } => "Look at what it is now, then try again.",
