@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyrgos_store::{RocksStore, Store, StoreError};
 use tokio::net::TcpListener;
@@ -76,6 +76,9 @@ pub enum Ended {
 /// How often the node looks whether its store still works.
 const PULSE: Duration = Duration::from_secs(1);
 
+/// How long a node that starts waits for a command that uses its data directory.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Opens the store in a data directory, making the directory for its owner only if there is none.
 ///
 /// # Errors
@@ -88,6 +91,19 @@ pub fn open_store(config: &Config) -> Result<Arc<RocksStore>, StartError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(error)?;
     std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(error)?;
     Ok(Arc::new(RocksStore::open(&folder, pyrgos_store::rocks::Options::default())?))
+}
+
+/// The same, waiting for a command that has the store for a moment.
+async fn open_patiently(config: &Config) -> Result<Arc<RocksStore>, StartError> {
+    let start = Instant::now();
+    loop {
+        match open_store(config) {
+            Err(StartError::Store(StoreError::Locked { .. })) if start.elapsed() < LOCK_PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// The service of a node over any store.
@@ -147,7 +163,7 @@ impl Daemon {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: &Config) -> Result<Daemon, StartError> {
-        let store = open_store(config)?;
+        let store = open_patiently(config).await?;
         let key = identity::load_or_create(&config.data_dir, &SystemEntropy)?;
         let ids = vec![identity::server_id(&key.public())];
         let peers = match &config.peers {

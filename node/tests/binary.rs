@@ -116,6 +116,21 @@ fn a_node_starts_answers_stops_and_remembers() {
 }
 
 #[test]
+fn a_node_waits_for_a_command_that_has_the_store_for_a_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    create_token(folder.path());
+    let options = pyrgos_store::rocks::Options::default();
+    let held = pyrgos_store::RocksStore::open(&folder.path().join("store"), options).unwrap();
+    let holding = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        drop(held);
+    });
+    let node = Running::start(folder.path());
+    holding.join().unwrap();
+    assert_eq!(node.signal(rustix::process::Signal::TERM), Some(0));
+}
+
+#[test]
 fn a_request_in_work_is_finished_before_the_end() {
     use std::io::Write;
     let folder = tempfile::tempdir().unwrap();
