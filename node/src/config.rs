@@ -437,7 +437,7 @@ mod tests {
         let path = dir.path().join("network.toml");
         fs::write(&path, format!("network-id = \"x\"\nbootstrap = [\"{NODE}\"]\n")).unwrap();
         let joined = resolve(&format!("network = {path:?}")).unwrap();
-        assert_eq!(joined.network.unwrap().id, "x");
+        assert_eq!(joined.network.unwrap().id.as_str(), "x");
         let peers = joined.peers.unwrap();
         assert_eq!((peers.listen.len(), peers.bootstrap[0].to_string().as_str()), (2, NODE));
         assert!(matches!(resolve("network = \"/nowhere/x\""), Err(ConfigError::Network(_))));

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use pyrgos_protocol::encoding::{FromCbor, text};
+use pyrgos_protocol::names::WitnessSet;
 use pyrgos_protocol::names::proof::{MAX_PROOF_BYTES, NameProof};
-use pyrgos_protocol::names::{NetworkId, WitnessSet};
 use serde_json::json;
 
 use super::failure::{Failure, Kind};
@@ -172,14 +172,13 @@ fn verify(file: &Path, network: &Path, output: Output) -> Result<(), Failure> {
     let forged =
         |error: &dyn std::fmt::Display| Failure::new(Kind::Untrustworthy, format!("{}: {error}", file.display()));
     let network = Network::from_file(network).map_err(|error| usage(&error))?;
-    let id: NetworkId = network.id.parse().map_err(|error| usage(&error))?;
     let witnesses = WitnessSet::of_nodes(&network.witnesses).map_err(|error| usage(&error))?;
     let mut bytes = Vec::new();
     std::fs::File::open(file)
         .and_then(|file| file.take(MAX_PROOF_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| usage(&format!("{}: {error}", file.display())))?;
     let proof = NameProof::from_bytes(&bytes).map_err(|error| forged(&error))?;
-    let proven = proof.verify(&id, &witnesses).map_err(|error| forged(&error))?;
+    let proven = proof.verify(&network.id, &witnesses).map_err(|error| forged(&error))?;
     let made =
         jiff::Timestamp::from_millisecond(proven.time_millis).map_or("?".to_owned(), |time| format!("{time:.0}"));
     let owner = proven.chain.owner().map(ToString::to_string);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pyrgos_protocol::encoding::{Cid, FromCbor, ToCbor};
 use pyrgos_protocol::keys::{PublicSigningKey, SecretSigningKey};
-use pyrgos_protocol::names::{Delta, NetworkId, Operation, SnapshotHead, State, Username, WitnessError, WitnessSet};
+use pyrgos_protocol::names::{Delta, Operation, SnapshotHead, State, Username, WitnessError, WitnessSet};
 use pyrgos_store::Records;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -38,9 +38,6 @@ const PULSE: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NamesError {
-    /// The network file names no network whose messages could be signed.
-    #[error("the network's id: {0}")]
-    Network(#[from] pyrgos_protocol::names::vote::NetworkIdError),
     /// The network file names no set of witnesses.
     #[error("the network's witnesses: {0}")]
     Witnesses(#[from] WitnessError),
@@ -118,7 +115,7 @@ impl Driver {
         clock: Arc<dyn Clock>,
         stop: &watch::Sender<bool>,
     ) -> Result<(Driver, Vec<JoinHandle<()>>), NamesError> {
-        let id: NetworkId = network.id.parse()?;
+        let id = network.id.clone();
         let keeper = Keeper::new(records);
         let witnesses = WitnessSet::of_nodes(&network.witnesses)?;
         let state = keeper.load(&id, witnesses.clone())?;

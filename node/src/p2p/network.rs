@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use pyrgos_protocol::encoding::Cid;
+use pyrgos_protocol::names::NetworkId;
+use pyrgos_protocol::names::vote::NetworkIdError;
 use serde::Deserialize;
 
 use super::Address;
@@ -22,7 +24,7 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// What keeps the messages of two networks apart.
-    pub id: String,
+    pub id: NetworkId,
     /// Nodes that newcomers ask first.
     pub bootstrap: Vec<Address>,
     /// Nodes that decide about names, in the order of the file. Empty in a network without names of its own.
@@ -83,10 +85,7 @@ impl Network {
 
     fn parse(text: &str) -> Result<Self, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if !(1..=64).contains(&file.network_id.len()) || !file.network_id.chars().all(is_plain) {
-            return Err("network-id is 1 to 64 letters, digits and hyphens".to_owned());
-        }
+        let id = file.network_id.parse().map_err(|error: NetworkIdError| format!("network-id: {error}"))?;
         if let Some(address) = file.bootstrap.iter().find(|address| address.node().is_none()) {
             return Err(format!("the bootstrap address {address} does not end with /p2p/ and the node that is there"));
         }
@@ -104,7 +103,7 @@ impl Network {
             Some(said) if said != quorum(witnesses.len()) => {
                 Err(format!("of {} witnesses {} must agree, not {said}", witnesses.len(), quorum(witnesses.len())))
             }
-            _ => Ok(Network { id: file.network_id, bootstrap: file.bootstrap, witnesses }),
+            _ => Ok(Network { id, bootstrap: file.bootstrap, witnesses }),
         }
     }
 }
@@ -130,7 +129,8 @@ mod tests {
     fn mistakes_are_named() {
         let cases = [
             ("", "network-id"),
-            ("network-id = \"a b\"", "letters"),
+            ("network-id = \"a b\"", "network-id"),
+            ("network-id = \"Capital\"", "a–z"),
             ("network-id = \"a\"\nbootstrap = [\"/ip4/1.2.3.4/tcp/1\"]", "/p2p/"),
             ("network-id = \"a\"\nwitnesses = [\"bafk\"]", "no identifier"),
             (&format!("network-id = \"a\"\nwitnesses = [\"{NODE}\", \"{NODE}\"]"), "twice"),
