@@ -1,7 +1,8 @@
 //! What being a node among others costs: bytes over a stream, mirrors, memory and traffic of nodes that do nothing, names.
 //!
-//! `cargo bench -p pyrgos --bench network` (or `make bench`), all on loopback. `IDLE_SECONDS` is for how long the traffic of
-//! an idle node is watched (600 unless set); it is read from the system's counters of its connections with `ss`.
+//! `cargo bench -p pyrgos --bench network` (or `make bench`), all on loopback; `-- mirrors`, `idle` or `names` for a part.
+//! `IDLE_SECONDS` is for how long the traffic of an idle node is watched (600 unless set); it is read from the system's
+//! counters of its connections with `ss`.
 //! `MIRROR_COMMITS` (500), `MIRROR_MIB` (2048) and, on the slow line, `MIRROR_SLOW_MIB` (8) are what mirrors are tried with.
 
 #[path = "network/mirrors.rs"]
@@ -47,20 +48,28 @@ const SIGN_UPS: usize = 10;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
     println!("{:<52} {:>14} {:>14} {:>8}", "what", "measured", "bound", "ratio");
-    let plain = over_tcp().await?;
-    let mut raw_rate = None;
-    for (what, listen) in [("TCP", "/ip4/127.0.0.1/tcp/0"), ("QUIC", "/ip4/127.0.0.1/udp/0/quic-v1")] {
-        let rate = over_stream(listen, false, TRANSFER).await?;
-        row(&format!("a stream over {what} (bound: plain TCP)"), rate, plain, "MiB/s", plain / rate);
-        raw_rate.get_or_insert(rate);
+    if is_wanted("mirrors") {
+        let plain = over_tcp().await?;
+        let mut raw_rate = None;
+        for (what, listen) in [("TCP", "/ip4/127.0.0.1/tcp/0"), ("QUIC", "/ip4/127.0.0.1/udp/0/quic-v1")] {
+            let rate = over_stream(listen, false, TRANSFER).await?;
+            row(&format!("a stream over {what} (bound: plain TCP)"), rate, plain, "MiB/s", plain / rate);
+            raw_rate.get_or_insert(rate);
+        }
+        mirrors::run(raw_rate.unwrap_or(plain)).await?;
     }
-    mirrors::run(raw_rate.unwrap_or(plain)).await?;
-    idle_peers().await?;
-    idle_traffic().await?;
-    names::run().await?;
-    for witnesses in [1, 4, 7] {
-        sign_ups(witnesses).await?;
+    if is_wanted("idle") {
+        idle_peers().await?;
+        idle_traffic().await?;
+    }
+    if is_wanted("names") {
+        names::run().await?;
+        for witnesses in [1, 4, 7] {
+            sign_ups(witnesses).await?;
+        }
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use pyrgos::service::clock::{Clock, SystemClock};
 use pyrgos_protocol::api::Call;
 use pyrgos_protocol::api::mirror::GetMirrorSnapshot;
 use pyrgos_protocol::api::mutable::GetPointer;
-use pyrgos_protocol::client::{Session, UploadOptions};
+use pyrgos_protocol::client::{IfExists, Session, UploadOptions};
 use pyrgos_protocol::keys::Writer;
 use pyrgos_protocol::mirroring::{MirrorProof, MirrorToken};
 use tokio::sync::mpsc;
@@ -185,9 +185,16 @@ impl Network {
 
     async fn lag(&self, commits: usize, line: &str, bound: Duration, of: &str) -> Outcome<()> {
         let mut times = Vec::new();
-        for number in 0..commits {
+        // A small commit that stays as small, however many there are.
+        let names = ["/alice/one", "/alice/other"].map(str::parse);
+        let [one, other] = names;
+        let (mut from, mut to) = (one?, other?);
+        self.alice.make_directory(&from).await?;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for _ in 0..commits {
             let before = self.pointers()?;
-            self.alice.make_directory(&format!("/alice/{}-{number}", line.replace(' ', "-")).parse()?).await?;
+            self.alice.rename(&from, &to, IfExists::Fail).await?;
+            std::mem::swap(&mut from, &mut to);
             let start = Instant::now();
             self.follows(&before).await?;
             times.push(start.elapsed());
