@@ -84,8 +84,12 @@ testnet: build-needs network-needs
 	cargo build --locked --profile $(PROFILE) -p pyrgos
 	testnet/up $(BIN)/pyrgos
 
+# The last needs root, for network namespaces; without, one line says so.
 bench: build-needs
 	cargo bench --locked --workspace --benches
+	cargo build --locked --release -p pyrgos
+	PYRGOS_SLOW_COMMITS=500 PYRGOS_TESTNET=namespaces-first PYRGOS_BINARY=$(CURDIR)/target/release/pyrgos \
+	    cargo test --locked --workspace --test scenarios -- slow
 
 $(TOOLS)/installed: .ci/tools.txt
 	@command -v pip3 >/dev/null || .ci/install python3-pip

@@ -3,7 +3,7 @@
 //! `cargo bench -p pyrgos --bench network` (or `make bench`), all on loopback; `-- mirrors`, `idle` or `names` for a part.
 //! `IDLE_SECONDS` is for how long the traffic of an idle node is watched (600 unless set); it is read from the system's
 //! counters of its connections with `ss`.
-//! `MIRROR_COMMITS` (500), `MIRROR_MIB` (2048) and, on the slow line, `MIRROR_SLOW_MIB` (8) are what mirrors are tried with.
+//! `MIRROR_COMMITS` (500) and `MIRROR_MIB` (2048) are what mirrors are tried with.
 
 #[path = "network/mirrors.rs"]
 mod mirrors;
@@ -55,7 +55,7 @@ async fn main() -> Outcome<()> {
         let plain = over_tcp().await?;
         let mut raw_rate = None;
         for (what, listen) in [("TCP", "/ip4/127.0.0.1/tcp/0"), ("QUIC", "/ip4/127.0.0.1/udp/0/quic-v1")] {
-            let rate = over_stream(listen, false, TRANSFER).await?;
+            let rate = over_stream(listen).await?;
             row(&format!("a stream over {what} (bound: plain TCP)"), rate, plain, "MiB/s", plain / rate);
             raw_rate.get_or_insert(rate);
         }
@@ -82,23 +82,23 @@ fn row(what: &str, measured: f64, bound: f64, unit: &str, ratio: f64) {
 async fn over_tcp() -> Outcome<f64> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let sending = tokio::spawn(async move { send(listener.accept().await?.0, TRANSFER).await });
-    let rate = receive(tokio::net::TcpStream::connect(address).await?, TRANSFER).await?;
+    let sending = tokio::spawn(async move { send(listener.accept().await?.0).await });
+    let rate = receive(tokio::net::TcpStream::connect(address).await?).await?;
     sending.await??;
     Ok(rate)
 }
 
-async fn send(mut stream: impl AsyncWrite + Unpin, bytes: u64) -> std::io::Result<()> {
+async fn send(mut stream: impl AsyncWrite + Unpin) -> std::io::Result<()> {
     let piece = vec![7; PIECE];
-    for _ in 0..bytes / PIECE as u64 {
+    for _ in 0..TRANSFER / PIECE as u64 {
         stream.write_all(&piece).await?;
     }
     stream.shutdown().await
 }
 
-async fn receive(mut stream: impl AsyncRead + Unpin, bytes: u64) -> Outcome<f64> {
+async fn receive(mut stream: impl AsyncRead + Unpin) -> Outcome<f64> {
     let (start, mut piece, mut received) = (Instant::now(), vec![0; PIECE], 0);
-    while received < bytes {
+    while received < TRANSFER {
         match stream.read(&mut piece).await? {
             0 => return Err("the stream ended early".into()),
             len => received += len as u64,
@@ -130,25 +130,21 @@ impl Peer {
     }
 }
 
-/// MiB a second through one stream between two nodes, over the slow line if that is wanted.
-async fn over_stream(listen: &str, is_slow: bool, bytes: u64) -> Outcome<f64> {
+/// MiB a second through one stream between two nodes.
+async fn over_stream(listen: &str) -> Outcome<f64> {
     let server = Peer::start(Some(listen), &[]).await?;
-    let at = match is_slow {
-        true => vec![mirrors::slowed(&server.host.listening()[0]).await?],
-        false => server.host.listening().to_vec(),
-    };
-    let client = Peer::start(None, &at).await?;
+    let client = Peer::start(None, server.host.listening()).await?;
     let mut incoming = server.host.accept(PROTOCOL);
     let sending = tokio::spawn(async move {
         let Some((_, mut stream)) = incoming.recv().await else { return Ok(()) };
         // The protocol is agreed on with the first bytes of whoever opened the stream.
         stream.read_u8().await?;
-        send(stream, bytes).await
+        send(stream).await
     });
     let mut stream: PeerStream = client.host.open(server.host.id(), PROTOCOL).await?;
     stream.write_u8(0).await?;
     stream.flush().await?;
-    let rate = receive(stream, bytes).await?;
+    let rate = receive(stream).await?;
     sending.await??;
     client.stop().await?;
     server.stop().await?;
