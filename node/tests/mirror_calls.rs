@@ -6,17 +6,19 @@ use std::collections::BTreeSet;
 
 use pyrgos::config::Config;
 use pyrgos::identity::server_id;
+use pyrgos::service::Source;
 use pyrgos::service::names::{LocalNames, Names, alone};
 use pyrgos_crypto::totp;
 use pyrgos_protocol::api::core::GetChain;
 use pyrgos_protocol::api::login::{AddTotp, EnableTotp, FactorCode};
-use pyrgos_protocol::api::mirror::{GetUserSnapshots, MAX_SNAPSHOTS, StartMirror, StartPaidMirror};
+use pyrgos_protocol::api::mirror::{GetMirrorSnapshot, GetUserSnapshots, MAX_SNAPSHOTS, StartMirror, StartPaidMirror};
 use pyrgos_protocol::api::storage::GetBlock;
 use pyrgos_protocol::api::{ApiError, Call, Request};
 use pyrgos_protocol::encoding::{Codec, text};
 use pyrgos_protocol::keys::ProofOfWork;
 use pyrgos_protocol::merkle::bat::{Bat, BatWithId, prefix};
 use pyrgos_protocol::migration::UserSnapshot;
+use pyrgos_protocol::mirroring::MirrorProof;
 use pyrgos_protocol::names::{Chain, Date, Username};
 use serde_json::Value;
 use support::account::{Account, signer};
@@ -108,14 +110,22 @@ fn recorded_mirroring_gets_the_recorded_answers() {
     assert!(node.call(&call).unwrap_err().message().contains("Stale"));
     node.clock.set(now);
 
-    // What the operator put on the list stays, whoever has a time that the owner signed.
+    // Whoever has a time that the owner signed for something else neither changes what is on the list, nor gets a token of
+    // his own among the account's, which would open all that is kept of it.
     let other = BatWithId::mirror(Bat::from_bytes([9; 32]));
+    let thief = server_id(&signer("thief").secret.public());
+    let open = |bat: &BatWithId| {
+        let proof = MirrorProof::new(frank.clone(), bat.bat(), &thief, support::now(&node));
+        node.service().mirror_snapshot(GetMirrorSnapshot(proof), Source::Peer(thief.clone()))
+    };
     assert!(node.call(&StartMirror { bat: other.clone(), ..call.clone() }).unwrap());
-    assert_eq!(node.service().mirrored().unwrap()[0].token.bat, other);
+    assert_eq!(node.service().mirrored().unwrap(), mirrored);
+    assert!(open(&other).is_err() && open(&call.bat).is_err(), "nobody has shown that they are the account's");
     let by_operator = pyrgos::service::mirrored::Mirrored::new(mirrored[0].token.clone(), 1 << 31);
     node.service().keep_mirror(&by_operator).unwrap();
-    assert!(node.call(&StartMirror { bat: other, ..call }).unwrap());
+    assert!(node.call(&StartMirror { bat: other.clone(), ..call.clone() }).unwrap());
     assert_eq!(node.service().mirrored().unwrap(), [by_operator]);
+    assert!(open(&other).is_err() && open(&call.bat).is_ok());
 
     assert!(node.service().drop_mirror(&frank).unwrap());
     assert!(!node.service().drop_mirror(&frank).unwrap());

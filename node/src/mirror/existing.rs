@@ -1,7 +1,7 @@
 //! The state of an account on a home that has no snapshots for mirrors, as existing nodes have none: all its writers and
 //! their pointers, one by one (`spec/06` §7.2).
 //!
-//! Pointers, blocks and the mirror token come along; login data do not, since such a home gives them to the login key only.
+//! Pointers and blocks come along; login data do not, since such a home gives them to the login key only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,7 +56,8 @@ pub(super) async fn snapshot(
         owner: owner.clone(),
         pointers: walk.writers.into_iter().filter_map(pointer).collect(),
         follow_requests: Vec::new(),
-        bats: vec![token.bat.clone()],
+        // That the token is the account's is not shown by what everybody may read. The operator's is known.
+        bats: Vec::new(),
         login: None,
         link_counts: Vec::new(),
     })

@@ -11,7 +11,7 @@ use pyrgos_store::{Batch, Prefix, RecordKey, Records, Table};
 use super::{Failure, Service};
 
 /// Most tokens of one account. Nothing is ever deleted, and a client makes one.
-const MAX_BATS: usize = 1000;
+pub(super) const MAX_BATS: usize = 1000;
 
 impl Service {
     /// The account's tokens, oldest first.
@@ -27,6 +27,22 @@ impl Service {
         rows.iter().map(|(_, bat)| read(bat)).collect()
     }
 
+    /// What adds a token to an account's; nothing if it is there.
+    ///
+    /// # Errors
+    /// The account has as many as one may have.
+    pub(super) fn one_more_bat(&self, username: &str, bat: &BatWithId) -> Result<Batch, Failure> {
+        let known = self.bats(username)?;
+        if known.contains(bat) {
+            return Ok(Batch::new());
+        }
+        if known.len() >= MAX_BATS {
+            return Err(Failure::refused("Too many access tokens"));
+        }
+        let key = RecordKey::bat(username, known.len() as u32);
+        Ok(Batch::new().expect(key.clone(), None).put(key, bat.to_bytes()))
+    }
+
     /// Stores one more token, whose name must be its own. Storing it again changes nothing.
     pub fn add_bat(&self, call: AddBat) -> Result<bool, Failure> {
         let AddBat { username, bat, auth } = call;
@@ -36,15 +52,7 @@ impl Service {
             return Err(Failure::refused("Invalid BAT id for BAT"));
         }
         let _lock = self.lock_owner(&owner);
-        let known = self.bats(username.as_str())?;
-        if known.contains(&bat) {
-            return Ok(true);
-        }
-        if known.len() >= MAX_BATS {
-            return Err(Failure::refused("Too many access tokens"));
-        }
-        let key = RecordKey::bat(username.as_str(), known.len() as u32);
-        let batch = Batch::new().expect(key.clone(), None).put(key, bat.to_bytes());
-        Ok(self.parts.records.commit(batch)?.is_committed())
+        let batch = self.one_more_bat(username.as_str(), &bat)?;
+        Ok(batch.writes().is_empty() || self.parts.records.commit(batch)?.is_committed())
     }
 }

@@ -99,17 +99,17 @@ impl Service {
         if known.is_none() && listed.len() >= MAX_MIRRORED {
             return Err(Failure::refused(format!("this node mirrors {MAX_MIRRORED} accounts already")));
         }
-        // The times that owners sign open other calls too, so that others may have one: what the operator said stays.
-        if mirrored.is_asked && known.is_some_and(|known| !known.is_asked) {
+        // The times that owners sign open other calls too, so that every node which they come through has one: what is on the
+        // list already stays, and a token counts as the account's only once its home has shown that it is.
+        if mirrored.is_asked && known.is_some_and(|known| !known.is_asked || known.token != *token) {
             return Ok(());
         }
         let row = RecordKey::mirrored(name);
-        let mut batch =
-            Batch::new().put(RecordKey::quota(name), count_record(*limit_bytes)).put(row, mirrored.record());
-        let known = self.bats(name)?;
-        if !known.contains(&token.bat) {
-            batch = batch.put(RecordKey::bat(name, known.len() as u32), token.bat.to_bytes());
-        }
+        let batch = Batch::new().put(RecordKey::quota(name), count_record(*limit_bytes)).put(row, mirrored.record());
+        let batch = match mirrored.is_asked {
+            true => batch,
+            false => batch.and(self.one_more_bat(name, &token.bat)?),
+        };
         self.write(batch)?;
         self.mirrored_changes.send_replace(());
         Ok(())

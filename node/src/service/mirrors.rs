@@ -20,6 +20,7 @@ use pyrgos_protocol::mirroring::proof::PROOF_WINDOW_MILLIS;
 use pyrgos_protocol::mirroring::{DifferencePart, DifferenceRequest, MirrorProof, MirrorToken};
 use pyrgos_store::{Batch, Blocks, Prefix, RecordKey, Records};
 
+use super::bats::MAX_BATS;
 use super::login::LoginRow;
 use super::pointers::{Move, not_present};
 use super::storage::may_read;
@@ -176,11 +177,7 @@ impl Service {
         if u64::try_from(call.usage_bytes).map_or(true, |usage| usage > space) {
             return Err(Failure::refused(format!("The account is larger than the {space} bytes that it may use here")));
         }
-        let mut batch = self.admit_user(name, "", 0)?;
-        let known = self.bats(name)?;
-        if !known.contains(&token.bat) {
-            batch = batch.put(RecordKey::bat(name, known.len() as u32), token.bat.to_bytes());
-        }
+        let batch = self.admit_user(name, "", 0)?.and(self.one_more_bat(name, &token.bat)?);
         match self.parts.records.commit(batch)?.is_committed() {
             true => Ok(()),
             false => Err(Failure::busy()),
@@ -279,7 +276,7 @@ impl Service {
         let mut batch = Batch::new();
         let mut known = self.bats(name)?;
         for bat in &snapshot.bats {
-            if bat.id().is_of(bat.bat()) && !known.contains(bat) {
+            if bat.id().is_of(bat.bat()) && !known.contains(bat) && known.len() < MAX_BATS {
                 batch = batch.put(RecordKey::bat(name, known.len() as u32), bat.to_bytes());
                 known.push(bat.clone());
             }
