@@ -420,7 +420,7 @@ fn change_witnesses(names: Option<&Driver>, order: Order) -> Reply {
             remove: without(&before.witnesses, &witnesses),
             witnesses,
             signed: change.signers().map(name).collect(),
-            quorum: before.witnesses.len() * 2 / 3 + 1,
+            quorum: crate::p2p::network::quorum(before.witnesses.len()),
             is_handed_in,
         })
     };

@@ -108,6 +108,11 @@ pub(super) fn run(command: NamesCommand, output: Output) -> Result<(), Failure> 
         }
         NamesCommand::ChangeWitnesses { file, add, remove, sign, node } => {
             let is_new = !add.is_empty() || !remove.is_empty();
+            // Before the node signs it, which may be all that is missing.
+            if is_new && file.exists() {
+                return Err(Failure::new(Kind::Usage, format!("{} is there already", file.display()))
+                    .hint("a new change needs a new file"));
+            }
             let change = if is_new { None } else { Some(read_change(&file)?) };
             let is_signed = is_new || sign;
             let reply = order(&node.config()?, Order::ChangeWitnesses { change, add, remove, is_signed })?;
