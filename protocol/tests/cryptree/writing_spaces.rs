@@ -1,5 +1,6 @@
 //! `03-writing-spaces.json`: every state of an account whose files move between writing spaces. All nodes are opened
-//! and made anew byte for byte; the rotations that lead from state to state are done by the test `rotation`.
+//! made anew byte for byte; the rotations between the states are done by the test `rotation`, and every step by the
+//! client in the test `client_recorded`.
 
 use std::collections::BTreeMap;
 
@@ -70,10 +71,6 @@ fn vectors() {
         println!("03-writing-spaces.json: {name}: {} nodes", nodes.len());
     }
     println!("03-writing-spaces.json: {opened} nodes opened and made anew");
-    println!(
-        "03-writing-spaces.json: not replayed: the move and the deletion that lead to steps 11 and 13, which are the \
-         client's; their states are. The test `rotation` does the rotations that lead to steps 2, 3, 6, 8 and 9"
-    );
     cases.finish();
 }
 

@@ -1,5 +1,7 @@
 //! Writing spaces in memory: where rotations read from, and what becomes of their plans.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::future::ready;

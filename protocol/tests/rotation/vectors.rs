@@ -101,7 +101,7 @@ fn steps() {
         println!("03-writing-spaces.json: {name}: planned and compared");
     }
     cases.count(rotations.len());
-    cases.leave("the other eight steps", "no rotations; their states are replayed by the test `cryptree`");
+    cases.leave("the other eight steps", "no rotations; the test `client_recorded` does them");
     cases.finish();
 }
 
