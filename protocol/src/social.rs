@@ -1,5 +1,5 @@
 //! Following and sharing: what a user keeps about friends and shares, and the messages that make friends (`spec/05`
-//! §1–§6, §8, §11). Formats and decisions; fetching and storing is the client's.
+//! §1–§6, §8–§11). Formats and decisions; fetching and storing is the client's.
 //!
 //! | module | holds |
 //! |---|---|
@@ -15,10 +15,15 @@
 //! | [`group`] | groups of friends, our own and those of others |
 //! | [`shared_with`] | who our own files are shared with |
 //! | [`profile`] | what a user tells about himself |
+//! | [`post`] | posts, and references to files |
+//! | [`feed`] | what friends have shared, in the order in which it was found |
+//! | [`chat`] | chats: messages that members sign, and the rules for taking them in |
 //! | [`message`] | messages between a user and the operator of the node |
 
 pub mod annotation;
+pub mod chat;
 pub mod discovery;
+pub mod feed;
 pub mod follow;
 pub mod friends;
 pub mod group;
@@ -26,6 +31,7 @@ pub mod inbox;
 pub mod keystore;
 pub mod message;
 pub mod places;
+pub mod post;
 pub mod profile;
 pub mod shared_with;
 pub mod stream;
@@ -33,10 +39,12 @@ pub mod world;
 
 pub use annotation::FriendAnnotation;
 pub use discovery::ProcessedCaps;
+pub use feed::{FeedState, SharedItem};
 pub use follow::{Answer, BlindFollowRequest, FollowRequest, ReceivedFollowRequest};
 pub use group::{FriendsGroups, GroupKind, GroupUid, Groups};
 pub use inbox::Inbox;
 pub use keystore::TofuKeyStore;
 pub use message::ServerMessage;
+pub use post::{FileRef, SocialPost};
 pub use shared_with::{Access, Recipient, SharedWithState};
 pub use world::CapsInDirectory;

@@ -13,14 +13,15 @@ use pyrgos_protocol::login::EntryPoint;
 use pyrgos_protocol::names::chain::inline_key;
 use pyrgos_protocol::names::{Chain, ChainLink, Date, MergeError, Username};
 use pyrgos_protocol::social::annotation::Annotations;
+use pyrgos_protocol::social::chat::{ChatState, LogIndex, MessageEnvelope, PrivateChatState, SignedMessage};
 use pyrgos_protocol::social::follow::FollowError;
 use pyrgos_protocol::social::friends::{Blocked, PendingSocialState};
 use pyrgos_protocol::social::keystore::TofuError;
 use pyrgos_protocol::social::profile::identity::IdentityProof;
 use pyrgos_protocol::social::stream::{self, Records};
 use pyrgos_protocol::social::{
-    BlindFollowRequest, CapsInDirectory, FollowRequest, FriendsGroups, Groups, ProcessedCaps, Recipient, ServerMessage,
-    SharedWithState, TofuKeyStore,
+    BlindFollowRequest, CapsInDirectory, FeedState, FollowRequest, FriendsGroups, Groups, ProcessedCaps, Recipient,
+    ServerMessage, SharedItem, SharedWithState, SocialPost, TofuKeyStore,
 };
 
 use crate::files::{content, name};
@@ -45,6 +46,13 @@ fn decode_all(bytes: &[u8]) {
     again::<CapsInDirectory>(bytes);
     again::<ServerMessage>(bytes);
     again::<IdentityProof>(bytes);
+    again::<FeedState>(bytes);
+    again::<SharedItem>(bytes);
+    again::<SocialPost>(bytes);
+    again::<ChatState>(bytes);
+    again::<PrivateChatState>(bytes);
+    again::<SignedMessage>(bytes);
+    again::<MessageEnvelope>(bytes);
     again::<EncryptedCapability>(bytes);
     again::<SecretLinkTarget>(bytes);
     again::<LinkProperties>(bytes);
@@ -54,6 +62,12 @@ fn decode_all(bytes: &[u8]) {
     assert_eq!(found.broken.is_none(), found.end == bytes.len() as u64);
     let _ = Annotations::from_stream(&shared);
     let _ = stream::read_all::<EntryPoint>(&shared);
+    for signed in stream::read_all::<SignedMessage>(&shared).unwrap_or_default() {
+        let _ = signed.unverified();
+    }
+    if let Ok(index) = LogIndex::from_bytes(bytes) {
+        assert_eq!(index.to_bytes(), bytes);
+    }
     let blocked = Blocked::from_text(bytes);
     assert_eq!(Blocked::from_text(blocked.to_text().as_bytes()), blocked);
     let text = String::from_utf8_lossy(bytes);
@@ -80,7 +94,7 @@ fn seeds() -> Vec<Vec<u8>> {
     }
     collect(&load("05-follow-request")["cases"][0], &mut seeds);
     collect(&load("05-follow-request")["cases"][1], &mut seeds);
-    collect(&load("05-feed-chat-messages")["data"]["server_messages"], &mut seeds);
+    collect(&load("05-feed-chat-messages"), &mut seeds);
     collect(&load("05-unfollow-remove")["steps"]["3_remove_follower"]["alice_before"], &mut seeds);
     seeds
 }

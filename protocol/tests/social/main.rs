@@ -4,6 +4,8 @@
 mod support;
 
 mod account;
+mod chat;
+mod feed;
 mod files;
 mod flows;
 mod follow;
