@@ -92,6 +92,10 @@ fn main() {
     measure(&format!("shared-with-me, {shares} known, after a login"), &[&again], opened, || {
         assert_eq!(run(again.shared_with_me()).unwrap().len(), shares);
     });
+    let again = people::resume_in_rounds(&service, carol.state(), 5);
+    let (seen, rounds) = again.transport().count(again.shared_with_me());
+    assert_eq!(seen.unwrap().len(), shares);
+    println!("{:<46} {rounds:>12}", "round trips of that, one after the other");
 }
 
 /// Secret links: slow on purpose, since their passwords are short.

@@ -61,6 +61,7 @@
 //! | `messages` | writing with the operator of the node |
 
 mod account;
+mod apart;
 mod batch;
 mod blocking;
 mod cache;
@@ -71,6 +72,7 @@ mod core;
 mod deletion;
 mod desk;
 mod directory;
+mod discovering;
 mod download;
 mod edit;
 mod entry;

@@ -5,7 +5,10 @@
 #[path = "../../../protocol/tests/client_support/runtime.rs"]
 pub mod client_runtime;
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 pub use client_runtime::{Seeded, now, runtime};
@@ -128,6 +131,76 @@ impl Transport for Way {
     }
 }
 
+/// A way on which no answer comes before everything is asked that can be asked without it: it counts the round trips that
+/// a client waits for.
+#[derive(Clone)]
+pub struct InRounds {
+    way: Way,
+    round: Arc<Mutex<Round>>,
+}
+
+#[derive(Default)]
+struct Round {
+    number: usize,
+    waiting: Vec<Waker>,
+}
+
+impl InRounds {
+    pub fn new(service: &Arc<Service>) -> Self {
+        InRounds { way: Way::new(service), round: Arc::default() }
+    }
+
+    fn round(&self) -> MutexGuard<'_, Round> {
+        self.round.lock().unwrap()
+    }
+
+    /// Runs a future, and counts its round trips.
+    pub fn count<O>(&self, future: impl Future<Output = O>) -> (O, usize) {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let waker = Waker::from(woken.clone());
+        let start = self.round().number;
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return (output, self.round().number - start);
+            }
+            // Who only lets others go first waits for no answer.
+            if !woken.0.swap(false, Ordering::Relaxed) {
+                let waiting = {
+                    let mut round = self.round();
+                    round.number += 1;
+                    std::mem::take(&mut round.waiting)
+                };
+                assert!(!waiting.is_empty(), "the client waits for nothing");
+                waiting.into_iter().for_each(Waker::wake);
+                woken.0.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Transport for InRounds {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let sent = self.round().number;
+        std::future::poll_fn(|context| {
+            let mut round = self.round();
+            if round.number > sent {
+                return Poll::Ready(());
+            }
+            round.waiting.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        self.way.send(request).await
+    }
+}
+
 fn answer(service: &Service, request: &Request) -> Response {
     fn serve<C: Call>(
         request: &Request,
@@ -216,6 +289,16 @@ pub fn sign_up(service: &Arc<Service>, user: &str, seed: u64) -> TestSession {
 /// A session of an account whose secrets are at hand, without the slow derivation.
 pub fn resume(service: &Arc<Service>, state: SessionState, seed: u64) -> TestSession {
     run(Session::resume(Way::new(service), runtime(seed), Settings::default(), state)).unwrap()
+}
+
+/// The same over a way that counts round trips.
+pub fn resume_in_rounds(
+    service: &Arc<Service>,
+    state: SessionState,
+    seed: u64,
+) -> Session<InRounds, InlineRuntime<Seeded>> {
+    let way = InRounds::new(service);
+    way.count(Session::resume(way.clone(), runtime(seed), Settings::default(), state)).0.unwrap()
 }
 
 /// Makes two accounts friends.

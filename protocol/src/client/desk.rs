@@ -15,6 +15,7 @@ use super::runtime::Runtime;
 use super::seal::{SealedContent, mime_type, seal};
 use super::view::View;
 use crate::api::Transport;
+use crate::cryptree::capability::{AbsoluteCapability, Location};
 use crate::cryptree::chunk::CHUNK_SIZE;
 use crate::cryptree::fragments::Plaintext;
 use crate::cryptree::name::FileName;
@@ -24,8 +25,10 @@ use crate::keys::{Owner, SymmetricKey, Writer};
 /// Larger files of this layer are not read: nobody has them but by mistake or malice.
 const MAX_FILE: u64 = 64 << 20;
 
-struct Changed {
-    content: Bytes,
+/// The new content of a file.
+#[derive(Clone)]
+pub(crate) struct Changed {
+    pub content: Bytes,
     is_hidden: bool,
 }
 
@@ -33,9 +36,11 @@ struct Changed {
 /// [`places`](crate::social::places).
 pub(crate) struct Desk<'v, 's, T, R> {
     pub view: &'v mut View<'s, T, R>,
-    changed: BTreeMap<String, Changed>,
+    pub changed: BTreeMap<String, Changed>,
     /// Which writers were found to belong to whom.
     pub owned: HashMap<(Owner, Writer), bool>,
+    /// The names from a directory up to its home, by where it is and what opened it.
+    pub ways_up: HashMap<Location, (AbsoluteCapability, Vec<FileName>)>,
 }
 
 /// One name of a place.
@@ -45,7 +50,7 @@ pub(crate) fn part(text: &str) -> Result<FileName, ClientError> {
 
 impl<'v, 's, T: Transport, R: Runtime> Desk<'v, 's, T, R> {
     pub(crate) fn new(view: &'v mut View<'s, T, R>) -> Self {
-        Desk { view, changed: BTreeMap::new(), owned: HashMap::new() }
+        Desk { view, changed: BTreeMap::new(), owned: HashMap::new(), ways_up: HashMap::new() }
     }
 
     /// The path that a place has for the user.

@@ -4,41 +4,29 @@
 //! is looked up there; above what is shared only the names of directories can be seen, and they are shown as directories
 //! that hold nothing but the way down.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
-
 use super::commit::with_transaction;
 use super::core::on_current_state;
 use super::desk::{Desk, part};
-use super::download::OpenFile;
 use super::entry::Entry;
 use super::error::{ClientError, ErrorKind};
 use super::groups::Audience;
 use super::item::{Item, Reached};
 use super::path::RemotePath;
-use super::receiving::{Received, ReceivingFailure};
 use super::runtime::Runtime;
 use super::session::Session;
-use super::view::View;
+use super::view::{Opened, View};
 use crate::api::Transport;
 use crate::cryptree::AbsoluteCapability;
 use crate::cryptree::home::SHARED;
 use crate::cryptree::name::FileName;
 use crate::login::EntryPoint;
 use crate::names::Username;
-use crate::social::discovery::ProcessedCaps;
-use crate::social::places::{self, GROUPS_FROM_FRIENDS, ITEMS, SHARED_WITH, SHARING_READ, SHARING_WRITE};
-use crate::social::shared_with::{Access, SharedWithState, Shares};
-use crate::social::stream::Records;
-use crate::social::world::ChildElement;
-use crate::social::{CapsInDirectory, FriendsGroups, GroupUid};
-
-/// Most bytes of one stream that are taken in at once; the rest follows with the next look.
-const MAX_STREAM: u64 = 4 << 20;
+use crate::social::CapsInDirectory;
+use crate::social::places::{self, ITEMS, SHARED_WITH};
+use crate::social::shared_with::{SharedWithState, Shares};
 
 /// Deepest place that is followed upwards, or looked for in the mirror.
-const MAX_DEPTH: usize = 256;
+pub(crate) const MAX_DEPTH: usize = 256;
 
 /// An item of this account that is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +50,7 @@ pub struct ReceivedShare {
 }
 
 /// The result of opening what somebody else made; none if it is not there (any more) or is no such thing.
-fn lenient<O>(result: Result<Option<O>, ClientError>) -> Result<Option<O>, ClientError> {
+pub(crate) fn lenient<O>(result: Result<Option<O>, ClientError>) -> Result<Option<O>, ClientError> {
     match result {
         Err(error) if error.kind() == ErrorKind::Damaged => Ok(None),
         other => other,
@@ -79,39 +67,6 @@ pub(crate) fn parent_of(path: &RemotePath) -> Result<(Username, &[FileName], &Fi
     Ok((user_of(path)?, parent, name))
 }
 
-/// A capability that a friend's streams hold, and where it leads.
-pub(crate) struct Found {
-    pub path: RemotePath,
-    pub cap: AbsoluteCapability,
-}
-
-impl Found {
-    /// The group whose directory it is, if it is one of the friend's.
-    fn group_of(&self, friend: &Username) -> Option<GroupUid> {
-        match self.path.names() {
-            [shared, name] if shared.as_str() == SHARED && self.path.user().as_str() == friend.as_str() => {
-                name.as_str().parse().ok()
-            }
-            _ => None,
-        }
-    }
-}
-
-/// What a record of a friend turned out to be.
-enum Taken {
-    Item,
-    Group(GroupUid),
-}
-
-/// Sharing directories of a friend that are to be looked through: the friend's own for this account, and groups.
-type Directories = VecDeque<(Option<GroupUid>, AbsoluteCapability)>;
-
-/// A group's directory; one that was rotated takes the place of the old one.
-fn add_directory(directories: &mut Directories, uid: GroupUid, cap: &AbsoluteCapability) {
-    directories.retain(|(known, _)| known.as_ref() != Some(&uid));
-    directories.push_back((Some(uid), cap.clone()));
-}
-
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Opens what a capability of somebody else leads to, without the right to write.
     pub(crate) async fn open_shared(&mut self, cap: &AbsoluteCapability) -> Result<Option<Item>, ClientError> {
@@ -126,21 +81,28 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         lenient(opened)
     }
 
-    /// As [`open_received`](Self::open_received) for several of one owner, with one look-up for many.
-    async fn open_all_received(
+    /// As [`open_received`](Self::open_received) for several, with one look-up for many of a space.
+    ///
+    /// # Errors
+    /// When a space cannot be read at all, so that none of what is in it can be opened.
+    pub(crate) async fn open_all_received(
         &mut self,
-        caps: impl Iterator<Item = &AbsoluteCapability>,
-    ) -> Vec<Result<Option<Item>, ClientError>> {
-        let reached: Vec<Reached> = caps.map(|cap| Reached { cap: cap.clone(), signer: None }).collect();
-        if let Ok(opened) = self.view.open_each_target(&reached).await {
-            return opened.into_iter().map(lenient).collect();
+        caps: impl Iterator<Item = AbsoluteCapability>,
+    ) -> Result<Vec<Opened>, ClientError> {
+        let reached: Vec<Reached> = caps.map(|cap| Reached { cap, signer: None }).collect();
+        match self.view.open_each_target(&reached).await {
+            Ok(opened) => return Ok(opened.into_iter().map(lenient).collect()),
+            Err(error) if !reached.iter().all(|reached| self.view.versions.contains_key(&reached.cap.writer)) => {
+                return Err(error);
+            }
+            // What is wrong with one of them must not hide the others.
+            Err(_) => {}
         }
-        // One that was taken back and is locked by now fails all that are looked up with it.
         let mut opened = Vec::with_capacity(reached.len());
         for Reached { cap, .. } in &reached {
             opened.push(self.open_received(cap).await);
         }
-        opened
+        Ok(opened)
     }
 
     /// The directory above an item, link nodes left out; none above a home directory.
@@ -159,17 +121,32 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         Ok(None)
     }
 
-    /// The names above an item, from the nearest to that of the home directory; none if the way is broken.
+    /// The names above an item, from the nearest to that of the home directory; none if the way is broken. What lies in
+    /// the same directory has the same names above it, so a way is walked once.
     pub(crate) async fn names_above(&mut self, item: &Item) -> Result<Option<Vec<FileName>>, ClientError> {
         let mut item = item.clone();
-        let mut names = Vec::new();
-        while item.parent_block().parent.is_some() {
+        let (mut walked, mut names) = (Vec::new(), Vec::new());
+        while let Some(parent) = item.parent_block().parent.clone() {
+            let cap = parent.to_absolute_read_only(&item.cap);
+            if let Some((known, above)) = self.ways_up.get(&cap.location())
+                && *known == cap
+            {
+                names.extend(above.iter().cloned());
+                break;
+            }
             let Some(above) = self.above(&item).await? else { return Ok(None) };
+            walked.push((cap, names.len()));
             names.push(above.properties().name.clone());
             if names.len() > MAX_DEPTH {
                 return Ok(None);
             }
             item = above;
+        }
+        if names.len() > MAX_DEPTH {
+            return Ok(None);
+        }
+        for (cap, below) in walked {
+            self.ways_up.insert(cap.location(), (cap, names[below..].to_vec()));
         }
         Ok(Some(names))
     }
@@ -196,114 +173,6 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         Ok(Some(names.into_iter().rev().fold(RemotePath::home(user), |path, name| path.join(name))))
     }
 
-    /// Takes in what is new in a friend's streams (`spec/05` §4.3). Single records that cannot be read for a reason are
-    /// added to the failures.
-    async fn discover(&mut self, friend: &EntryPoint, failures: &mut Vec<ReceivingFailure>) -> Result<(), ClientError> {
-        let name = friend.owner_name.clone();
-        let place = places::incoming(&name);
-        let before: Option<ProcessedCaps> = self.structure(&place, "the progress in a friend's streams").await?;
-        let mut processed = before.clone().unwrap_or_default();
-        let mut groups: FriendsGroups =
-            self.structure(GROUPS_FROM_FRIENDS, "the groups of friends").await?.unwrap_or_default();
-        let mut directories = Directories::from([(None, friend.capability.clone())]);
-        directories.extend(groups.of(&name).map(|(uid, entry)| (Some(uid), entry.capability.clone())));
-        let known_unopened = self.unopened(&name).await?;
-        let mut unopened = VecDeque::new();
-        for cap in &known_unopened {
-            match self.take_record(&name, cap, &mut groups, true, failures).await? {
-                Some(Taken::Group(uid)) => add_directory(&mut directories, uid, cap),
-                Some(Taken::Item) => {}
-                None => unopened.push_back(cap.clone()),
-            }
-        }
-        while let Some((group, cap)) = directories.pop_front() {
-            let opened = self.open_shared(&cap).await;
-            let opened = match &group {
-                None => opened?,
-                Some(_) => match self.set_aside(opened).await? {
-                    Ok(opened) => opened,
-                    Err(error) => {
-                        failures.push(ReceivingFailure { friend: name.clone(), error });
-                        None
-                    }
-                },
-            };
-            let Some(directory) = opened.filter(Item::is_directory) else { continue };
-            for (access, stream) in [(Access::Read, SHARING_READ), (Access::Write, SHARING_WRITE)] {
-                let progress = match &group {
-                    None => &mut processed,
-                    Some(uid) => processed.group_mut(uid),
-                };
-                let progress = progress.stream_mut(access);
-                let Some(read) = self.read_stream(&directory, stream, progress.bytes).await? else { continue };
-                let mut found = 0;
-                for record in &read.records {
-                    let cap = &record.capability;
-                    let taken = self.take_record(&name, cap, &mut groups, group.is_none(), failures).await?;
-                    found += u64::from(taken.is_some());
-                    match taken {
-                        Some(Taken::Group(uid)) => add_directory(&mut directories, uid, cap),
-                        Some(Taken::Item) => {}
-                        None => unopened.push_back(cap.clone()),
-                    }
-                }
-                // The offset is the one that the reading began at.
-                let _ = progress.advance(progress.bytes, &read, found);
-            }
-        }
-        if before.as_ref() != Some(&processed) {
-            self.put(&place, &processed, false);
-        }
-        if unopened != known_unopened {
-            self.put_unopened(&name, unopened);
-        }
-        Ok(())
-    }
-
-    /// Takes in one record of a friend; none if it does not open, or leads where the friend says nothing of.
-    async fn take_record(
-        &mut self,
-        friend: &Username,
-        cap: &AbsoluteCapability,
-        groups: &mut FriendsGroups,
-        may_be_group: bool,
-        failures: &mut Vec<ReceivingFailure>,
-    ) -> Result<Option<Taken>, ClientError> {
-        let located = self.locate(cap).await;
-        let path = match self.set_aside(located).await? {
-            Ok(Some(path)) => path,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                failures.push(ReceivingFailure { friend: friend.clone(), error });
-                return Ok(None);
-            }
-        };
-        let received = Found { path, cap: cap.clone() };
-        let group = received.group_of(friend).filter(|_| may_be_group);
-        if let Some(uid) = &group {
-            groups.insert(uid, EntryPoint { capability: cap.clone(), owner_name: friend.clone() });
-            self.put(GROUPS_FROM_FRIENDS, groups, true);
-        }
-        self.keep(received, friend).await?;
-        Ok(Some(group.map_or(Taken::Item, Taken::Group)))
-    }
-
-    /// What a stream holds from an offset on; none if there is nothing new.
-    async fn read_stream(&mut self, directory: &Item, stream: &str, from: u64) -> Result<Option<Records>, ClientError> {
-        let file = lenient(self.view.child(directory, &part(stream)?).await)?;
-        let Some(file) = file.filter(|file| !file.is_directory() && file.properties().size_bytes > from) else {
-            return Ok(None);
-        };
-        let read = async {
-            let file = OpenFile::new(self.view, file).await?;
-            let mut content = Vec::new();
-            let end = file.size_bytes().min(from.saturating_add(MAX_STREAM));
-            file.read(from..end, &mut content, &()).await?;
-            Ok(Some(Bytes::from(content)))
-        };
-        Ok(lenient(read.await)?.map(|content| Records::read(&content, from)))
-    }
-
     /// What was received of the children of a directory.
     pub(crate) async fn received(
         &mut self,
@@ -324,7 +193,7 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
             return Ok(named);
         }
         let mut failure = Ok(None);
-        for opened in self.open_all_received(items.iter().map(|element| &element.capability)).await {
+        for opened in self.open_all_received(items.iter().map(|element| element.capability.clone())).await? {
             match opened {
                 Ok(Some(item)) if item.name() == name => return Ok(Some(item)),
                 Ok(_) => {}
@@ -488,53 +357,6 @@ impl<T: Transport, R: Runtime> View<'_, T, R> {
 }
 
 impl<T: Transport, R: Runtime> Session<T, R> {
-    /// Takes in what friends have shared since the last look; only `from` that one if it is followed. Gives what is wrong
-    /// with single friends and records.
-    ///
-    /// # Errors
-    /// What is wrong with the friend `from` as a whole.
-    async fn receive(&self, from: Option<&str>) -> Result<Vec<ReceivingFailure>, ClientError> {
-        let core = self.shared_core();
-        let is_followed = match from {
-            Some(from) => on_current_state!(core, |view| {
-                let following = Desk::new(view).following().await?;
-                Ok(following.iter().any(|entry| entry.owner_name.as_str() == from))
-            })?,
-            None => false,
-        };
-        if !is_followed {
-            // They may have agreed since the last look.
-            self.follow_requests().await?;
-        }
-        with_transaction!(core, |transaction| {
-            on_current_state!(core, |view| {
-                let mut desk = Desk::new(view);
-                let following = desk.following().await?;
-                let is_from = |entry: &&EntryPoint| from.is_none_or(|from| entry.owner_name.as_str() == from);
-                let mut friends: Vec<&EntryPoint> = following.iter().filter(is_from).collect();
-                if friends.is_empty() {
-                    // A friend may have passed on what belongs to somebody whom this account does not follow.
-                    friends = following.iter().collect();
-                }
-                let mut failures = Vec::new();
-                for friend in friends {
-                    let discovered = desk.discover(friend, &mut failures).await;
-                    match desk.set_aside(discovered).await? {
-                        Err(error) if from == Some(friend.owner_name.as_str()) => return Err(error),
-                        Err(error) => failures.push(ReceivingFailure { friend: friend.owner_name.clone(), error }),
-                        Ok(()) => {}
-                    }
-                }
-                if from.is_none() {
-                    desk.settle().await?;
-                }
-                desk.save().await?;
-                view.commit(transaction).await?;
-                Ok(failures)
-            })
-        })
-    }
-
     /// Takes in what is new if a path is somebody else's.
     pub(crate) async fn look_around(&self, path: &RemotePath) -> Result<(), ClientError> {
         match self.core().is_own(path) {
@@ -597,61 +419,5 @@ impl<T: Transport, R: Runtime> Session<T, R> {
         })?;
         items.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(items)
-    }
-
-    /// Everything that others share with this account and that can be opened, sorted by path. What one friend shares does
-    /// not depend on what another one broke; [`received`](Self::received) tells what is broken.
-    ///
-    /// # Errors
-    /// Whatever the node does.
-    pub async fn shared_with_me(&self) -> Result<Vec<ReceivedShare>, ClientError> {
-        self.received().await.map(|received| received.shares)
-    }
-
-    /// As [`shared_with_me`](Self::shared_with_me), with what friends share and cannot be read.
-    ///
-    /// # Errors
-    /// As [`shared_with_me`](Self::shared_with_me).
-    pub async fn received(&self) -> Result<Received, ClientError> {
-        let mut failures = self.receive(None).await?;
-        let core = self.shared_core();
-        let (mut shares, later) = on_current_state!(core, |view| {
-            let mut desk = Desk::new(view);
-            let blocked = desk.blocked().await?;
-            let (mut shares, mut failures) = (Vec::new(), Vec::new());
-            for user in desk.names(&places::world_root()).await? {
-                let Ok(owner) = Username::existing(user.as_str()) else { continue };
-                let mut pending: Vec<Vec<FileName>> = vec![Vec::new()];
-                while let Some(names) = pending.pop() {
-                    let directory =
-                        names.iter().fold(RemotePath::home(user.clone()), |path, name| path.join(name.clone()));
-                    let is_group = matches!(&names[..], [shared] if shared.as_str() == SHARED);
-                    let received = desk.received(&owner, &names).await?;
-                    let of_whom = |element: &ChildElement| {
-                        let sharers = element.sharers.iter().filter(|name| !blocked.contains(name));
-                        let sharers: Vec<Username> = sharers.cloned().collect();
-                        let friend = sharers.first().filter(|_| !is_group).cloned()?;
-                        Some((element.capability.clone(), friend, sharers))
-                    };
-                    let wanted: Vec<_> = received.iter().filter_map(of_whom).collect();
-                    let opened = desk.open_all_received(wanted.iter().map(|(cap, ..)| cap)).await;
-                    for ((_, friend, sharers), opened) in wanted.into_iter().zip(opened) {
-                        match desk.set_aside(opened).await? {
-                            Ok(Some(item)) => {
-                                let path = directory.join(item.name().clone());
-                                shares.push(ReceivedShare { path, sharers, entry: Entry::of(&item) });
-                            }
-                            Ok(None) => {}
-                            Err(error) => failures.push(ReceivingFailure { friend, error }),
-                        }
-                    }
-                    pending.extend(desk.mirrored(&owner, &names).await?);
-                }
-            }
-            Ok((shares, failures))
-        })?;
-        failures.extend(later);
-        shares.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Received { shares, failures })
     }
 }

@@ -5,7 +5,7 @@
 //! them. [`commit`](super::commit) publishes them with a compare-and-swap; whoever loses the race starts again with a
 //! new view, so that no device overwrites what another one wrote.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -101,6 +101,22 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
             owners: HashMap::new(),
             spaces: HashMap::new(),
             directories: HashMap::new(),
+        }
+    }
+
+    /// A view of the same state to read on, without changes.
+    pub(crate) fn copy(&self) -> View<'s, T, R> {
+        let (versions, owners) = (self.versions.clone(), self.owners.clone());
+        View { versions, owners, ..View::new(self.core) }
+    }
+
+    /// Takes over what a copy has read. What was changed here meanwhile stays.
+    pub(crate) fn absorb(&mut self, copy: View<'s, T, R>) {
+        for (writer, version) in copy.versions {
+            self.versions.entry(writer).or_insert(version);
+        }
+        for (writer, owner) in copy.owners {
+            self.owners.entry(writer).or_insert(owner);
         }
     }
 
@@ -338,6 +354,27 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
             chunk = self.open(&[later]).await?.pop().flatten();
         }
         Ok(Directory { item: item.clone(), chunks })
+    }
+
+    /// Fetches what it takes to open some children of directories, and to know where the directories end, with as few
+    /// calls as there are spaces. What cannot be read is noticed when it is opened.
+    pub(crate) async fn read_ahead(
+        &mut self,
+        directories: &[Item],
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), ClientError> {
+        let mut reached = Vec::new();
+        for item in directories {
+            let children = self.children(&item.cap.owner, &item.node, &item.cap.base_key).await?;
+            // Somebody else's directory may hold a name very often; only the first one is ever found.
+            let mut names = HashSet::new();
+            let entries = children.named().unwrap_or_default().iter();
+            let wanted = entries.filter(|entry| is_wanted(entry.name.as_str()) && names.insert(entry.name.as_str()));
+            reached.extend(wanted.filter_map(|entry| item.child(&entry.cap).ok()));
+            let next = item.cap.with_label(item.base()?.next.label());
+            reached.push(Reached { cap: next, signer: item.signer.clone() });
+        }
+        self.open_each_target(&reached).await.map(drop)
     }
 
     /// The child list in one chunk of a directory or link node.

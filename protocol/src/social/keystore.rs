@@ -92,6 +92,13 @@ impl TofuKeyStore {
         self.chains.insert(name.clone(), merged);
         Ok(true)
     }
+
+    /// Takes over what another copy of the store has seen of names that this one does not know.
+    pub fn add_new(&mut self, copy: &TofuKeyStore) {
+        for (name, chain) in &copy.chains {
+            self.chains.entry(name.clone()).or_insert_with(|| chain.clone());
+        }
+    }
 }
 
 impl ToCbor for TofuKeyStore {

@@ -288,6 +288,17 @@ fn a_known_key_is_never_exchanged_without_its_consent() {
     assert!(store.update(&bob.name, &bob.chain(day(29)), today, inline_key).is_err());
     assert_eq!(TofuKeyStore::from_bytes(&store.to_bytes()), Ok(store));
     assert_ne!(known.owner(&bob.name), None);
+
+    // Of two copies that saw a name for the first time, the one that takes over the other keeps its own key.
+    let (mut first, mut second) = (known.clone(), known.clone());
+    let (dora, twin) = (Person::new("dora"), Person::new("dora"));
+    first.update(&dora.name, &dora.chain(day(28)), today, inline_key).unwrap();
+    second.update(&dora.name, &twin.chain(day(28)), today, inline_key).unwrap();
+    second.update(&carol.name, &carol.chain(day(28)), today, inline_key).unwrap();
+    first.add_new(&second);
+    assert_eq!(first.owner(&dora.name), Some(&dora.owner()));
+    assert_eq!(first.owner(&carol.name), Some(&carol.owner()));
+    assert_eq!(first.names().count(), 3);
 }
 
 #[test]
