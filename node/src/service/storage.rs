@@ -11,7 +11,7 @@ use pyrgos_protocol::encoding::{Cid, Codec, FromCbor, text};
 use pyrgos_protocol::keys::{Owner, PublicSigningKey, Writer};
 use pyrgos_protocol::merkle::bat::{Bat, BatWithId, ReadCheck, prefix};
 use pyrgos_protocol::merkle::block::{self, BlockError, SignedBlock};
-use pyrgos_protocol::merkle::champ::{Champ, ChampError, KeyHashing};
+use pyrgos_protocol::merkle::champ::{Champ, ChampError, KeyHashing, NodeMemory};
 use pyrgos_store::{Batch, Blocks, Prefix, RecordKey, Records, Table};
 
 use super::pointers::not_present;
@@ -22,6 +22,9 @@ use super::{Failure, Service};
 /// (`spec/02` §12.2): twenty nodes of files with the largest pictures fit several times, a tree that was made to be large
 /// does not.
 const MAX_LOOKUP_BYTES: usize = 8 << 20;
+
+/// Most bytes of nodes that one look-up keeps decoded.
+const LOOK_UP_NODES: usize = 1 << 20;
 
 /// Most accounts in which one call looks for a block.
 const MAX_ASKED: usize = 1000;
@@ -179,9 +182,10 @@ impl Service {
         if view.get(&root)?.is_none() {
             return Err(Failure::refused(format!("Champ root not present locally: {root}")));
         }
-        let champ = Champ::new(&view, KeyHashing::Identity);
+        // The nodes near the root are on the way to most keys.
+        let champ = Champ::new(&view, KeyHashing::Identity).with_memory(NodeMemory::new(LOOK_UP_NODES).into());
         let mut answer = Answer::default();
-        // Key by key, so that no more than the way to one is in memory beside the answer.
+        // Key by key, so that no more than the way to one is in memory beside what is in the answer.
         for cap in &caps {
             let found = run(champ.bulk(&root, [&cap.map_key])).map_err(not_a_tree)?;
             for (cid, node) in found.nodes {

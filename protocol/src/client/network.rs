@@ -20,6 +20,7 @@ use crate::api::{self, ApiError, Call, CallError, Transport, TransportError};
 use crate::encoding::{Cid, FromCbor, Value};
 use crate::keys::{Owner, PublicSigningKey, Writer};
 use crate::merkle::bat::BatWithId;
+use crate::merkle::champ::NodeMemory;
 use crate::merkle::pointer::{PointerMemory, PointerUpdate, Rollback};
 use crate::merkle::writer_data::WriterData;
 
@@ -47,13 +48,16 @@ pub(crate) struct Network<T, R> {
     pub runtime: R,
     pub settings: Settings,
     pub blocks: BlockCache,
+    /// Decoded nodes of the trees of writing spaces.
+    pub nodes: Arc<NodeMemory>,
     seen: Mutex<PointerMemory>,
 }
 
 impl<T: Transport, R: Runtime> Network<T, R> {
     pub(crate) fn new(transport: T, runtime: R, settings: Settings) -> Self {
         let blocks = BlockCache::new(settings.cache_bytes);
-        Network { transport, runtime, settings, blocks, seen: Mutex::default() }
+        let nodes = NodeMemory::new(settings.cache_bytes / 8).into();
+        Network { transport, runtime, settings, blocks, nodes, seen: Mutex::default() }
     }
 
     /// Makes a call, several times while the node is busy or unreachable.

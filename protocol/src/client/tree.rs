@@ -21,8 +21,11 @@ use crate::encoding::{Cid, ToCbor, Value};
 use crate::keys::{Owner, OwnerProof, Writer};
 use crate::merkle::bat::caps::MAX_CAPS;
 use crate::merkle::bat::{BatWithId, ChunkMirrorCap};
-use crate::merkle::champ::{BlockSource, Champ, ChampError, Change, KeyHashing, Node};
+use crate::merkle::champ::{BlockSource, Champ, ChampError, Change, KeyHashing, Node, NodeMemory};
 use crate::merkle::writer_data::owned_key;
+
+/// Most bytes of nodes of an answer that are kept decoded.
+const ANSWER_NODES: usize = 1 << 20;
 
 /// What a tree holds under some labels: the node's address and its block; none where it proves that there is nothing.
 pub(crate) async fn lookup<T: Transport, R: Runtime>(
@@ -31,7 +34,8 @@ pub(crate) async fn lookup<T: Transport, R: Runtime>(
     root: &Cid,
     labels: &[ChunkLabel],
 ) -> Result<Vec<Option<(Cid, Bytes)>>, ClientError> {
-    let mut found: Vec<Option<Found>> = labels.iter().map(|label| in_memory(&network.blocks, root, label)).collect();
+    let champ = Champ::new(InMemory(&network.blocks), KeyHashing::Identity).with_memory(network.nodes.clone());
+    let mut found: Vec<Option<Found>> = labels.iter().map(|label| in_memory(&champ, root, label)).collect();
     let missing: Vec<usize> = (0..labels.len()).filter(|at| found[*at].is_none()).collect();
     let groups = missing.chunks(MAX_CAPS).map(|group| {
         let labels: Vec<ChunkLabel> = group.iter().map(|at| labels[*at].clone()).collect();
@@ -61,12 +65,11 @@ impl BlockSource for InMemory<'_> {
 }
 
 /// The answer for a label, if memory has all of it.
-fn in_memory(blocks: &BlockCache, root: &Cid, label: &ChunkLabel) -> Option<Found> {
-    let champ = Champ::new(InMemory(blocks), KeyHashing::Identity);
+fn in_memory(champ: &Champ<InMemory<'_>>, root: &Cid, label: &ChunkLabel) -> Option<Found> {
     // Memory never waits, so the walk is finished at its first poll.
     match champ.get(root, label.map_key.as_ref()).now_or_never()? {
         Ok(None) => Some(None),
-        Ok(Some(Value::Link(cid))) => blocks.get(&cid).map(|block| Some((cid, block))),
+        Ok(Some(Value::Link(cid))) => champ.source().0.get(&cid).map(|block| Some((cid, block))),
         _ => None,
     }
 }
@@ -128,7 +131,8 @@ async fn ask<T: Transport, R: Runtime>(
     let hash = move || blocks.into_iter().map(|block| (Cid::of_cbor(&block), block)).collect();
     let answer: HashMap<Cid, Bytes> = network.runtime.compute(hash).await;
     let answered = Answered { network, owner, answer, used: Mutex::default() };
-    let champ = Champ::new(&answered, KeyHashing::Identity);
+    // A memory of its own: what this answer is good for shows in what is taken from it.
+    let champ = Champ::new(&answered, KeyHashing::Identity).with_memory(NodeMemory::new(ANSWER_NODES).into());
     let mut found = Vec::new();
     for (label, bat) in labels.iter().zip(&bats) {
         let result = async {

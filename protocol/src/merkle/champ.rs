@@ -5,6 +5,7 @@
 //! there. [`Champ`] reads and changes trees over any [`BlockSource`]; nothing is written here, changes come out as blocks.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pyrgos_crypto::hash::{blake2b_512, sha256};
@@ -17,6 +18,7 @@ pub mod build;
 pub mod bulk;
 pub mod change;
 pub mod diff;
+pub mod memory;
 pub mod node;
 pub mod source;
 pub mod walk;
@@ -25,6 +27,7 @@ pub use build::{build, empty, file_tree};
 pub use bulk::{BulkLookup, Proof};
 pub use change::{Change, Changed, Expected};
 pub use diff::Difference;
+pub use memory::NodeMemory;
 pub use node::{Entry, Node, Slot};
 pub use source::{BlockSource, MemoryBlocks, Overlay};
 pub use walk::{Entries, Lookup};
@@ -128,17 +131,23 @@ pub struct Champ<S> {
     source: S,
     hashing: KeyHashing,
     root_bat: Option<BatId>,
+    memory: Option<Arc<NodeMemory>>,
 }
 
 impl<S: BlockSource> Champ<S> {
     /// Trees whose blocks come from `source`.
     pub fn new(source: S, hashing: KeyHashing) -> Self {
-        Champ { source, hashing, root_bat: None }
+        Champ { source, hashing, root_bat: None, memory: None }
     }
 
     /// The same, with a token on each root that is written: the mirror token of secret links (`spec/02` §7.3).
     pub fn with_root_bat(self, bat: BatId) -> Self {
         Champ { root_bat: Some(bat), ..self }
+    }
+
+    /// The same, where look-ups take nodes from a memory that has them, and leave there what they had to fetch.
+    pub fn with_memory(self, memory: Arc<NodeMemory>) -> Self {
+        Champ { memory: Some(memory), ..self }
     }
 
     /// Where the blocks come from.
@@ -166,6 +175,18 @@ impl<S: BlockSource> Champ<S> {
             Ok(node) => Ok((node, block)),
             Err(reason) => Err(ChampError::Malformed { cid: cid.clone(), reason }),
         }
+    }
+
+    /// As [`Self::load`], from memory if it has the node.
+    async fn recall(&self, cid: &Cid) -> Result<Arc<(Node, Bytes)>, ChampError<S::Error>> {
+        if let Some(known) = self.memory.as_ref().and_then(|memory| memory.get(cid)) {
+            return Ok(known);
+        }
+        let loaded = Arc::new(self.load(cid).await?);
+        if let Some(memory) = &self.memory {
+            memory.put(cid, &loaded);
+        }
+        Ok(loaded)
     }
 
     /// Checks that everything in a node at the end of `path` belongs there. Otherwise a few blocks could describe a

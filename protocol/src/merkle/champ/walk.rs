@@ -38,9 +38,10 @@ impl<S: BlockSource> Champ<S> {
         let mut nodes = Vec::new();
         let mut at = start;
         for depth in depth..=MAX_DEPTH {
-            let (node, block) = self.load(&at).await?;
-            nodes.push((at, block));
-            match find(&node, key, &hash, depth) {
+            let loaded = self.recall(&at).await?;
+            let (node, block) = &*loaded;
+            nodes.push((at, block.clone()));
+            match find(node, key, &hash, depth) {
                 Found::Value(value) => return Ok(Lookup { nodes, value }),
                 Found::Below(child) => at = child,
             }
