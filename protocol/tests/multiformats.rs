@@ -2,10 +2,12 @@
 
 mod support;
 
-use pyrgos_protocol::encoding::text::{base32_upper, base58, from_base58, from_multibase};
+use multibase::Base;
+use proptest::prelude::*;
+use pyrgos_protocol::encoding::text::{MAX_BASE58, base32_upper, base58, from_base58, from_multibase};
 use pyrgos_protocol::encoding::{Cid, FromCbor, Multihash, ToCbor, Value, varint};
 use pyrgos_protocol::keys::KeyHash;
-use support::{Cases, accepts, bytes, int, text};
+use support::{Cases, accepts, bytes, int, properties, text};
 
 #[test]
 fn vectors() {
@@ -142,4 +144,33 @@ fn bases(cases: &mut Cases) {
         assert_eq!(base32_upper(content), text(&case, "base32_upper_padded").trim_end_matches('='));
         assert_eq!(from_multibase(&format!("b{}", text(&case, "base32_lower_nopad"))).unwrap(), content);
     }
+}
+
+proptest! {
+    #![proptest_config(properties())]
+
+    /// Another program's base58 is the same, with any number of zeros in front.
+    #[test]
+    fn base58_is_that_of_the_library(zeros in 0..4usize, rest in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let content = [vec![0; zeros], rest].concat();
+        let encoded = base58(&content);
+        prop_assert_eq!(&encoded, &Base::Base58Btc.encode(&content));
+        prop_assert_eq!(from_base58(&encoded), Ok(content.clone()));
+        prop_assert_eq!(from_multibase(&format!("z{encoded}")), Ok(content));
+    }
+
+    #[test]
+    fn base58_reads_what_the_library_reads(text in "[1-9A-HJ-NP-Za-km-z]{0,40}|[ -~é]{0,6}") {
+        prop_assert_eq!(from_base58(&text).ok(), Base::Base58Btc.decode(&text).ok());
+    }
+}
+
+#[test]
+fn base58_of_no_digits_and_of_too_many_is_refused() {
+    for text in ["0", "O", "I", "l", "1 1", "z\u{e9}", "2\n", "+"] {
+        assert!(from_base58(text).is_err(), "{text:?}");
+    }
+    assert_eq!(from_base58(""), Ok(Vec::new()));
+    assert_eq!(from_base58(&"1".repeat(MAX_BASE58)), Ok(vec![0; MAX_BASE58]));
+    assert!(from_base58(&"1".repeat(MAX_BASE58 + 1)).is_err());
 }
