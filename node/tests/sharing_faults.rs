@@ -241,7 +241,9 @@ fn what_is_shared_is_looked_up_together_and_what_is_closed_hides_nothing() {
         for file in 0..files {
             run(sessions[0].share(&path(&format!("/alice/folder/{file}")), &[name("bob")])).unwrap();
         }
+        sessions[1].transport().take_count();
         assert_eq!(run(sessions[1].shared_with_me()).unwrap().len(), files);
+        let new = sessions[1].transport().take_count();
         // A program that has nothing in memory.
         let again = Friends::prepared().session(&service, 1, seed + 1);
         assert_eq!(run(again.shared_with_me()).unwrap().len(), files);
@@ -254,11 +256,11 @@ fn what_is_shared_is_looked_up_together_and_what_is_closed_hides_nothing() {
         // One that is closed by now, and the others.
         run(sessions[0].unshare(&path("/alice/folder/0"), &[name("bob")], Taken::All)).unwrap();
         assert_eq!(run(fresh.shared_with_me()).unwrap().len(), files - 1);
-        requests
+        [new, requests]
     };
     let costs = [2, 60].map(|files| cost(files, 150 + files as u64));
-    println!("requests to see 2 and 60 files that a friend shared: {costs:?}");
-    assert!(costs[1] < costs[0] + 20, "{costs:?}");
+    println!("requests to see 2 and 60 files that a friend shared, new and known: {costs:?}");
+    assert!((0..2).all(|look| costs[1][look] < costs[0][look] + 20), "{costs:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::core::on_current_state;
 use super::desk::{Desk, part};
 use super::download::OpenFile;
 use super::error::ClientError;
-use super::item::Item;
+use super::item::{Item, Reached};
 use super::path::RemotePath;
 use super::receiving::{ReceivingFailure, is_about_others};
 use super::runtime::Runtime;
@@ -29,11 +29,14 @@ use crate::social::places::{
     self, BLOCKED, FROM_FRIENDS, GROUPS_FROM_FRIENDS, SHARING_READ, SHARING_WRITE, SOCIAL_STATE,
 };
 use crate::social::shared_with::Access;
-use crate::social::stream::Records;
+use crate::social::stream::{Record, Records};
 use crate::social::{FriendsGroups, GroupUid, ProcessedCaps};
 
 /// Most bytes of one stream that are taken in at once; the rest follows with the next look.
 const MAX_STREAM: u64 = 4 << 20;
+
+/// How many new records are fetched together.
+const RECORDS_AHEAD: usize = 400;
 
 /// What a look reads in the home directory.
 const OWN_FILES: [&str; 6] = [FROM_FRIENDS, BLOCKED, GROUPS_FROM_FRIENDS, KEYSTORE, SOCIAL_STATE, CAPABILITY_CACHE];
@@ -134,7 +137,10 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
                 let progress = progress.stream_mut(access);
                 let Some(read) = self.read_stream(&directory, stream, progress.bytes).await? else { continue };
                 let mut count = 0;
-                for record in &read.records {
+                for (at, record) in read.records.iter().enumerate() {
+                    if at % RECORDS_AHEAD == 0 {
+                        self.fetch(&read.records[at..read.records.len().min(at + RECORDS_AHEAD)]).await?;
+                    }
                     let cap = &record.capability;
                     let Some(found) = self.find(name, cap, &mut discovered.failures).await? else {
                         unopened.push_back(cap.clone());
@@ -173,6 +179,14 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
         let opened: Vec<Item> = opened.into_iter().filter_map(|item| item.ok()?.filter(readable)).collect();
         let ahead = self.view.read_ahead(&opened, |name| [SHARING_READ, SHARING_WRITE].contains(&name)).await;
         ahead.or_else(|error| if is_about_others(&error) { Ok(()) } else { Err(error) })
+    }
+
+    /// Fetches what records lead to together. What cannot be opened is noticed when it is opened by itself.
+    async fn fetch(&mut self, records: &[Record]) -> Result<(), ClientError> {
+        let reached = |record: &Record| Reached { cap: record.capability.read_only(), signer: None };
+        let reached: Vec<Reached> = records.iter().map(reached).collect();
+        let opened = self.view.open_each_target(&reached).await;
+        self.set_aside(opened.map(drop)).await.map(drop)
     }
 
     /// Where a record of a friend leads; none if it does not open, or leads where the friend says nothing of.
