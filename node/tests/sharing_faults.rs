@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use people::{Friends, TestSession, Way, befriend, name, path, run, runtime, sign_up};
+use people::{Friends, TestSession, Way, name, path, run, runtime};
 use pyrgos::service::Service;
 use pyrgos_protocol::client::{ClientError, IfExists, LinkOptions, OpenLink, Settings, Taken};
 use pyrgos_protocol::links::address::LinkAddress;
 use pyrgos_protocol::social::group::GroupKind;
-use pyrgos_store::MemoryStore;
 
 /// More requests than any of the steps makes.
 const MAX_REQUESTS: usize = 200;
@@ -281,31 +280,4 @@ fn sharing_costs_the_same_however_many_files_there_are() {
     let (least, most) = (costs.iter().min().unwrap(), costs.iter().max().unwrap());
     assert!(most - least <= 2, "{costs:?}");
     assert!(*most <= 20, "{costs:?}");
-}
-
-/// Friends are asked at the same time: more of them cost more requests, and no more time.
-#[test]
-fn what_many_friends_share_takes_as_many_round_trips_as_what_one_shares() {
-    let service = people::node(Arc::new(MemoryStore::default()));
-    let watcher = sign_up(&service, "watcher", 900);
-    let mut costs = Vec::new();
-    for round in 0..2 {
-        for n in 0..[1, 5][round] {
-            let friend = sign_up(&service, &format!("friend-{round}-{n}"), 901 + 10 * round as u64 + n);
-            befriend(&friend, &watcher);
-            let at = path(&format!("/{}/note.txt", friend.username()));
-            people::put(&friend, &at, b"small", IfExists::Fail).unwrap();
-            run(friend.share(&at, &[name("watcher")])).unwrap();
-        }
-        let count = || {
-            let session = people::resume_in_rounds(&service, watcher.state(), 950);
-            let (shares, rounds) = session.transport().count(session.shared_with_me());
-            assert_eq!(shares.unwrap().len(), [1, 6][round]);
-            rounds
-        };
-        // What is new is kept at the first look, and opened again at the second.
-        costs.push([count(), count()]);
-    }
-    println!("round trips for new and known shares of 1 and 6 friends: {costs:?}");
-    assert!((0..2).all(|look| costs[1][look] <= costs[0][look] + 10), "{costs:?}");
 }

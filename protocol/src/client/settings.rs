@@ -7,8 +7,10 @@ use std::time::Duration;
 pub struct Settings {
     /// Chunks of 5 MiB of one transfer that are in memory at once: being read, encrypted, sent or delivered.
     pub chunks_in_flight: usize,
-    /// Calls of one transfer's chunk, or of one listing, that wait for an answer at once.
+    /// Calls with contents of one transfer's chunk that wait for an answer at once.
     pub calls_in_flight: usize,
+    /// Look-ups of one listing that wait for an answer at once. Their answers are small.
+    pub look_ups_in_flight: usize,
     /// Bytes of new blocks after which a large upload, or one of many files, publishes what it has.
     pub commit_bytes: u64,
     /// Files after which an upload of many files publishes what it has.
@@ -29,6 +31,7 @@ impl Default for Settings {
         Settings {
             chunks_in_flight: 4,
             calls_in_flight: 4,
+            look_ups_in_flight: 8,
             commit_bytes: 20 << 20,
             commit_files: 400,
             cache_bytes: 16 << 20,

@@ -43,7 +43,7 @@ pub(crate) async fn lookup<T: Transport, R: Runtime>(
     });
     let groups: Vec<_> = groups.collect();
     let answers: Vec<Vec<Found>> =
-        stream::iter(groups).buffered(network.settings.calls_in_flight.max(1)).try_collect().await?;
+        stream::iter(groups).buffered(network.settings.look_ups_in_flight.max(1)).try_collect().await?;
     for (at, answer) in missing.into_iter().zip(answers.into_iter().flatten()) {
         found[at] = Some(answer);
     }
