@@ -30,6 +30,15 @@ fn a_large_directory_is_listed_in_few_round_trips() {
     assert!(rounds <= 9 + FILES.div_ceil(20 * 8), "{rounds}");
     let (again, rounds) = session.transport().count(session.list(&path("/alice/many")));
     assert_eq!((again.unwrap().len(), rounds), (FILES, 1), "only whether something has changed is asked");
+
+    // One for each name on the way, beside pointer, data and home.
+    let deep = path("/alice/a/b/c/d/e");
+    run(alice.make_directories(&deep)).unwrap();
+    let session = resume_in_rounds(&service, alice.state(), 3);
+    let (found, rounds) = session.transport().count(session.stat(&deep));
+    assert!(found.unwrap().is_directory);
+    println!("round trips to what is five directories deep: {rounds}");
+    assert!(rounds <= 3 + 5, "{rounds}");
 }
 
 /// Friends are asked at the same time: more of them cost more requests, and no more time.

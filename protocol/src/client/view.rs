@@ -311,7 +311,7 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
 
     /// The child of this name; none if there is no entry, or if it leads nowhere.
     pub(crate) async fn child(&mut self, directory: &Item, name: &FileName) -> Result<Option<Item>, ClientError> {
-        let directory = self.directory(directory).await?;
+        let directory = self.directory_on_the_way_to(directory, Some(name)).await?;
         let Some(entry) = directory.entry(name) else { return Ok(None) };
         let reached = directory.item.child(&entry.cap)?;
         Ok(self.open_targets(&[reached]).await?.into_iter().next().flatten())
@@ -319,20 +319,29 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
 
     /// All chunks of a directory, decrypted.
     pub(crate) async fn directory(&mut self, item: &Item) -> Result<&mut Directory, ClientError> {
+        self.directory_on_the_way_to(item, None).await
+    }
+
+    /// As [`View::directory`], for who will open the child of a name next: it is fetched along with the rest.
+    async fn directory_on_the_way_to(
+        &mut self,
+        item: &Item,
+        child: Option<&FileName>,
+    ) -> Result<&mut Directory, ClientError> {
         let location = item.cap.location();
         match self.directories.get_mut(&location) {
             // The first way to it may have allowed less than this one.
             Some(known) if known.item.signer.is_none() && item.signer.is_some() => known.item = item.clone(),
             Some(_) => {}
             None => {
-                let directory = self.load(item).await?;
+                let directory = self.load(item, child).await?;
                 self.directories.insert(location.clone(), directory);
             }
         }
         self.directories.get_mut(&location).ok_or(ClientError::Inconsistent("a directory vanished from the view"))
     }
 
-    async fn load(&mut self, item: &Item) -> Result<Directory, ClientError> {
+    async fn load(&mut self, item: &Item, child: Option<&FileName>) -> Result<Directory, ClientError> {
         let mut chunks: Vec<ChunkState> = Vec::new();
         let mut chunk = Some(item.clone());
         while let Some(item) = chunk.take() {
@@ -340,6 +349,8 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
             let children = self.named(&item, children).await?;
             let base = item.base()?.clone();
             let next = base.next.label();
+            let child =
+                child.and_then(|name| children.get(name.as_str())).and_then(|entry| item.child(&entry.cap).ok());
             let state =
                 ChunkState { map_key: item.cap.map_key, node: item.node.clone(), base, children, changed: false };
             chunks.push(state);
@@ -351,7 +362,8 @@ impl<'s, T: Transport, R: Runtime> View<'s, T, R> {
                 return Err(ClientError::Inconsistent("the chunks of a directory form a circle"));
             }
             let later = Reached { cap: item.cap.with_label(next), signer: item.signer.clone() };
-            chunk = self.open(&[later]).await?.pop().flatten();
+            let reached: Vec<Reached> = [later].into_iter().chain(child).collect();
+            chunk = self.open_each(&reached).await?.into_iter().next().transpose()?.flatten();
         }
         Ok(Directory { item: item.clone(), chunks })
     }
