@@ -571,6 +571,35 @@ fn a_tree_that_links_one_child_from_each_slot_is_refused() {
     }
 }
 
+/// A node with one key in several slots, of which one is right: when it is small enough to become a bucket, the others would
+/// stand before what was written.
+#[test]
+fn a_change_beside_what_belongs_elsewhere_is_refused() {
+    let mut trees = Trees::new(KeyHashing::Identity);
+    let key = Bytes::from_static(&[0x60; 3]);
+    let bucket = || Slot::Bucket(vec![Entry { key: key.clone(), value: Cbor::Int(128) }]);
+    let link = |trees: &mut Trees, node: Node| Slot::Child(trees.blocks.put(Codec::DagCbor, node.to_bytes().into()));
+    // The slots of the key are 0, 4 and 1.
+    for (wrong_slots, is_refused) in [(&[][..], false), (&[0, 2, 3], true)] {
+        let [mut root, mut middle, mut leaf] = [(); 3].map(|()| Node::default());
+        leaf.slots[1] = bucket();
+        wrong_slots.iter().for_each(|at: &usize| leaf.slots[*at] = bucket());
+        middle.slots[4] = link(&mut trees, leaf);
+        root.slots[0] = link(&mut trees, middle);
+        let root = trees.blocks.put(Codec::DagCbor, root.to_bytes().into());
+        let change = Change { value: Some(Cbor::Int(0)), ..Change::discard(key.clone()) };
+        match trees.apply(&root, &[change]) {
+            Ok(changed) if !is_refused => {
+                assert_eq!(trees.champ().get(&changed, &key).now_or_never().unwrap(), Ok(Some(Cbor::Int(0))));
+            }
+            other => assert_eq!(other, Err(ChampError::Misplaced)),
+        }
+    }
+    // The same at the root.
+    let root = trees.blocks.put(Codec::DagCbor, leaf_of(&[1]).to_bytes().into());
+    assert_eq!(trees.apply(&root, &[Change::discard(vec![2])]), Err(ChampError::Misplaced));
+}
+
 fn leaf_of(key: &[u8]) -> Node {
     let entry = Entry { key: Bytes::copy_from_slice(key), value: Cbor::Int(1) };
     let mut leaf = Node::default();

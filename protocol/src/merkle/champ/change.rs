@@ -83,6 +83,7 @@ impl<S: BlockSource> Champ<S> {
         changes: &[Change],
     ) -> Result<(Node, Vec<(Cid, Bytes)>), ChampError<S::Error>> {
         let hashed: Vec<_> = changes.iter().map(|change| self.hashing.hash(&change.key)).collect();
+        self.check_place(root, &[])?;
         let loaded = self.load_paths(root, &hashed).await?;
         let mut tree = Draft::open(root);
         for (change, hash) in changes.iter().zip(&hashed) {
@@ -95,7 +96,8 @@ impl<S: BlockSource> Champ<S> {
         Ok((node, blocks))
     }
 
-    /// Loads every node below `root` on the way to the given hashes, level by level.
+    /// Loads every node below `root` on the way to the given hashes, level by level. What stands in one and belongs
+    /// elsewhere could take the place of what is changed.
     async fn load_paths(
         &self,
         root: &Node,
@@ -111,6 +113,11 @@ impl<S: BlockSource> Champ<S> {
             for some in wanted.chunks(PARALLEL) {
                 let nodes = try_join_all(some.iter().map(|cid| self.load(cid))).await?;
                 loaded.extend(some.iter().cloned().zip(nodes.into_iter().map(|(node, _)| node)));
+            }
+            let path = |index: usize| (0..depth).map(|above| slot(&hashes[index], above) as u8).collect();
+            let places: BTreeSet<(&Cid, Vec<u8>)> = at.iter().map(|(index, cid)| (cid, path(*index))).collect();
+            for (cid, path) in places {
+                self.check_place(&loaded[cid], &path)?;
             }
             at = at
                 .into_iter()
