@@ -3,24 +3,28 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use pyrgos::config::{Config, Settings, SignupPolicy};
 use pyrgos::daemon;
 use pyrgos::service::clock::{ManualClock, SystemEntropy};
+use pyrgos::service::names::{LocalNames, Names, With};
 use pyrgos::service::{Failure, Service, Source};
 use pyrgos_protocol::api::core::{Decision, GetPublicKey};
 use pyrgos_protocol::api::login::SetLogin;
 use pyrgos_protocol::api::mutable::GetPointer;
 use pyrgos_protocol::api::storage::GetBlock;
 use pyrgos_protocol::encoding::{Cid, Codec, ToCbor};
-use pyrgos_protocol::keys::SecretSigningKey;
+use pyrgos_protocol::keys::{Owner, ProofOfWork, SecretSigningKey};
 use pyrgos_protocol::login::{BlockWrite, IdentityUpdate};
-use pyrgos_protocol::merkle::pointer::SignedPointerUpdate;
+use pyrgos_protocol::merkle::pointer::{PointerUpdate, SignedPointerUpdate};
 use pyrgos_protocol::merkle::writer_data::WriterData;
-use pyrgos_store::MemoryStore;
+use pyrgos_protocol::names::sign_up::Operation;
+use pyrgos_protocol::names::{Chain, Username};
 use pyrgos_store::layers::{Fault, Faulty};
+use pyrgos_store::{Blocks, MemoryStore};
 use support::account::{Account, signer};
 use support::{Node, now};
 
@@ -82,6 +86,88 @@ fn a_sign_up_is_there_or_not() {
             outcome.is_ok()
         });
     }
+}
+
+/// Names that others decide about: before the decision garbage is collected, and after it.
+struct Slow {
+    names: LocalNames,
+    service: OnceLock<Weak<Service>>,
+    deleted: AtomicU64,
+}
+
+impl Slow {
+    fn collect(&self) {
+        let service = self.service.get().unwrap().upgrade().unwrap();
+        let collected = service.collect(&AtomicBool::new(false)).unwrap();
+        assert_eq!(collected.unreadable, 0);
+        self.deleted.fetch_add(collected.blocks, Ordering::Relaxed);
+    }
+}
+
+impl Names for Slow {
+    fn chain(&self, username: &Username) -> Result<Chain, Failure> {
+        self.names.chain(username)
+    }
+
+    fn username(&self, owner: &Owner) -> Result<Option<Username>, Failure> {
+        self.names.username(owner)
+    }
+
+    fn usernames(&self, prefix: &str, limit: usize) -> Result<Vec<Username>, Failure> {
+        self.names.usernames(prefix, limit)
+    }
+
+    fn examine(&self, username: &Username, update: &Chain, proof: &ProofOfWork) -> Result<Decision, Failure> {
+        self.names.examine(username, update, proof)
+    }
+
+    fn claim(
+        &self,
+        username: &Username,
+        update: &Chain,
+        proof: &ProofOfWork,
+        with: With<'_>,
+    ) -> Result<Decision, Failure> {
+        self.collect();
+        self.names.claim(username, update, proof, with)
+    }
+}
+
+#[test]
+fn a_collection_during_a_sign_up_takes_nothing_of_it() {
+    let node = Node::usual();
+    let settings = Settings { data_dir: Some("/nonexistent".into()), ..Settings::default() };
+    let config = Config { signup: SignupPolicy::Open, ..settings.resolve().unwrap() };
+    let store = Arc::new(MemoryStore::default());
+    let clock = Arc::new(ManualClock::new(now(&node)));
+    let names = LocalNames::new(store.clone(), clock.clone(), config.max_daily_signups);
+    let slow = Arc::new(Slow { names, service: OnceLock::new(), deleted: AtomicU64::new(0) });
+    let ids = vec![node.id.clone()];
+    let service = daemon::service_with_names(store.clone(), &config, ids, slow.clone(), clock, Arc::new(SystemEntropy));
+    let service = Arc::new(service);
+    slow.service.set(Arc::downgrade(&service)).unwrap();
+
+    let alice = Account::new("alice");
+    assert_eq!(service.sign_up(alice.sign_up(&node)).unwrap(), Decision::Accepted);
+    assert_eq!(slow.deleted.load(Ordering::Relaxed), 0);
+    slow.collect();
+    let signed = service.get_pointer(GetPointer { owner: alice.owner(), writer: alice.writer() }).unwrap().unwrap();
+    let update = PointerUpdate::open(&alice.writer().signing_key().unwrap(), &signed).unwrap();
+    let target = GetBlock { owner: alice.owner(), cid: update.updated().unwrap().clone(), bat: None };
+    assert!(service.get_block(target).unwrap().is_some());
+
+    // What a sign-up leaves behind that was given up is garbage, and what another one brings again meanwhile is not.
+    let bob = Account::new("bob");
+    let call = bob.sign_up(&node);
+    let blocks = call.log.operations.iter().filter_map(|operation| match operation {
+        Operation::Block(write) => Some((write.cid(), write.block.clone())),
+        Operation::Pointer(_) => None,
+    });
+    store.put(&bob.owner(), &blocks.collect::<Vec<_>>()).unwrap();
+    slow.deleted.store(0, Ordering::Relaxed);
+    assert_eq!(service.sign_up(call).unwrap(), Decision::Accepted);
+    slow.collect();
+    assert_eq!(slow.deleted.load(Ordering::Relaxed), 0);
 }
 
 #[test]

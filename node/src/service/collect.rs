@@ -4,7 +4,8 @@
 //! are not kept. What stays: all that the current targets of the account's writers reach, and the roots that its usage
 //! was counted for; blocks of open transactions, for [`GUARD_MILLIS`] since they were put, but not what they link to; the
 //! trees of writers that are no longer owned, for [`GRACE_MILLIS`], since a client may take a key from one parent and
-//! give it to another in two commits.
+//! give it to another in two commits; everything of an owner who is signing up, whose pointers come when the name is
+//! decided.
 //!
 //! # Why nothing that was acknowledged is lost
 //!
@@ -165,6 +166,10 @@ impl Service {
             // Behind this, every commit and every put is either done or noted.
             let _commits = self.lock_owner(owner);
             let _puts = self.news.lock_puts(owner);
+            // Of who signs up the blocks are there before the pointers. Who begins behind this is noted as any put is.
+            if self.is_arriving(owner) {
+                return Ok(());
+            }
             self.news.watch(owner)
         };
         let mut marks = Marks::new(MAX_MARKS);

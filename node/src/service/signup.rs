@@ -140,7 +140,7 @@ impl Service {
             return Err(not_present(foreign));
         }
 
-        self.parts.blocks.put(&owner, &blocks)?;
+        self.store_arriving(&owner, &blocks)?;
         let mut counting = None;
         names.claim(&username, &claim, &proof, &mut || {
             // Until the account is stored nobody else counts.
@@ -159,6 +159,19 @@ impl Service {
         let mut arriving = departed.wait_while(arriving, is_same).unwrap_or_else(PoisonError::into_inner);
         arriving.insert(owner.clone(), Arriving { token: token.to_owned(), needs_place: false });
         Arrival { service: self, owner, token }
+    }
+
+    /// Stores the blocks of somebody who is signing up. No pointer reaches them before the name is decided; until then the
+    /// collector leaves the owner alone, and what it is about to delete is noted.
+    fn store_arriving(&self, owner: &Owner, blocks: &[(Cid, Bytes)]) -> Result<(), Failure> {
+        let _noted = self.news.putting(owner, blocks);
+        self.write(Batch::new().delete(RecordKey::collected(owner)).deferred())?;
+        Ok(self.parts.blocks.put(owner, blocks)?)
+    }
+
+    /// Whether somebody is signing up with this identity now.
+    pub(super) fn is_arriving(&self, owner: &Owner) -> bool {
+        self.arriving.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(owner)
     }
 
     fn has_account(&self, owner: &Owner) -> Result<bool, Failure> {
