@@ -13,9 +13,10 @@ use super::item::Item;
 use super::path::RemotePath;
 use super::runtime::Runtime;
 use super::seal::{SealedContent, mime_type, seal};
+use super::sharing::WayUp;
 use super::view::View;
 use crate::api::Transport;
-use crate::cryptree::capability::{AbsoluteCapability, Location};
+use crate::cryptree::capability::Location;
 use crate::cryptree::chunk::CHUNK_SIZE;
 use crate::cryptree::fragments::Plaintext;
 use crate::cryptree::name::FileName;
@@ -39,8 +40,8 @@ pub(crate) struct Desk<'v, 's, T, R> {
     pub changed: BTreeMap<String, Changed>,
     /// Which writers were found to belong to whom.
     pub owned: HashMap<(Owner, Writer), bool>,
-    /// The names from a directory up to its home, by where it is and what opened it.
-    pub ways_up: HashMap<Location, (AbsoluteCapability, Vec<FileName>)>,
+    /// Steps on the ways from items of others to their homes.
+    pub ways_up: HashMap<Location, WayUp>,
 }
 
 /// One name of a place.

@@ -67,6 +67,22 @@ pub(crate) fn parent_of(path: &RemotePath) -> Result<(Username, &[FileName], &Fi
     Ok((user_of(path)?, parent, name))
 }
 
+/// What opens the directory above an item as far as its name, or the link node in front of the item.
+fn way_up(item: &Item) -> Option<AbsoluteCapability> {
+    item.parent_block().parent.as_ref().map(|parent| parent.to_absolute_read_only(&item.cap))
+}
+
+/// A step on the way from an item to its home.
+#[derive(Clone)]
+pub(crate) struct WayUp {
+    /// What opens the directory.
+    cap: AbsoluteCapability,
+    /// Its name.
+    name: FileName,
+    /// What opens the directory above it; none above a home.
+    above: Option<AbsoluteCapability>,
+}
+
 impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
     /// Opens what a capability of somebody else leads to, without the right to write.
     pub(crate) async fn open_shared(&mut self, cap: &AbsoluteCapability) -> Result<Option<Item>, ClientError> {
@@ -107,46 +123,47 @@ impl<T: Transport, R: Runtime> Desk<'_, '_, T, R> {
 
     /// The directory above an item, link nodes left out; none above a home directory.
     async fn above(&mut self, item: &Item) -> Result<Option<Item>, ClientError> {
-        let mut above = item.clone();
+        match way_up(item) {
+            Some(cap) => self.directory_at(cap).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The directory that a way up leads to, link nodes left out.
+    async fn directory_at(&mut self, mut cap: AbsoluteCapability) -> Result<Option<Item>, ClientError> {
         for _ in 0..MAX_DEPTH {
-            let Some(parent) = above.parent_block().parent.clone() else { return Ok(None) };
-            let reached = Reached { cap: parent.to_absolute_read_only(&above.cap), signer: None };
-            let opened = self.view.open(&[reached]).await.map(|mut items| items.pop().flatten());
+            let opened = self.view.open(&[Reached { cap, signer: None }]).await.map(|mut items| items.pop().flatten());
             let Some(item) = lenient(opened)? else { return Ok(None) };
             if !item.is_link() {
                 return Ok(Some(item));
             }
-            above = item;
+            let Some(above) = way_up(&item) else { return Ok(None) };
+            cap = above;
         }
         Ok(None)
     }
 
     /// The names above an item, from the nearest to that of the home directory; none if the way is broken. What lies in
-    /// the same directory has the same names above it, so a way is walked once.
+    /// the same directory has the same names above it, so each step is looked up once.
     pub(crate) async fn names_above(&mut self, item: &Item) -> Result<Option<Vec<FileName>>, ClientError> {
-        let mut item = item.clone();
-        let (mut walked, mut names) = (Vec::new(), Vec::new());
-        while let Some(parent) = item.parent_block().parent.clone() {
-            let cap = parent.to_absolute_read_only(&item.cap);
-            if let Some((known, above)) = self.ways_up.get(&cap.location())
-                && *known == cap
-            {
-                names.extend(above.iter().cloned());
-                break;
-            }
-            let Some(above) = self.above(&item).await? else { return Ok(None) };
-            walked.push((cap, names.len()));
-            names.push(above.properties().name.clone());
+        let mut names = Vec::new();
+        let mut next = way_up(item);
+        while let Some(cap) = next {
+            let step = match self.ways_up.get(&cap.location()).filter(|step| step.cap == cap) {
+                Some(known) => known.clone(),
+                None => {
+                    let Some(directory) = self.directory_at(cap.clone()).await? else { return Ok(None) };
+                    let (name, above) = (directory.properties().name.clone(), way_up(&directory));
+                    let step = WayUp { cap, name, above };
+                    self.ways_up.insert(step.cap.location(), step.clone());
+                    step
+                }
+            };
+            names.push(step.name);
             if names.len() > MAX_DEPTH {
                 return Ok(None);
             }
-            item = above;
-        }
-        if names.len() > MAX_DEPTH {
-            return Ok(None);
-        }
-        for (cap, below) in walked {
-            self.ways_up.insert(cap.location(), (cap, names[below..].to_vec()));
+            next = step.above;
         }
         Ok(Some(names))
     }
