@@ -15,7 +15,7 @@ pub struct Settings {
     pub commit_bytes: u64,
     /// Files after which an upload of many files publishes what it has.
     pub commit_files: usize,
-    /// Bytes of verified small blocks that are kept in memory, and about half as many for nodes of trees that are kept
+    /// Bytes of verified small blocks that are kept in memory, and an eighth as many for nodes of trees that are kept
     /// decoded.
     pub cache_bytes: usize,
     /// How often a change is applied again on top of what another device did meanwhile.

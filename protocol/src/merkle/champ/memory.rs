@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::Node;
-use crate::encoding::Cid;
+use super::{Entry, MAX_BUCKET, Node, SLOTS};
+use crate::encoding::{Cid, Value};
 
-/// Nodes by their addresses. They never change, so none becomes stale. When the bytes of their blocks exceed the limit,
-/// all are forgotten: what is in use comes back with the next look-up.
+/// Nodes by their addresses. They never change, so none becomes stale. When they exceed the limit, all are forgotten: what
+/// is in use comes back with the next look-up. Nodes that no writer makes, which can be very large once they are decoded,
+/// are not kept.
 pub struct NodeMemory {
     limit_bytes: usize,
     state: Mutex<State>,
@@ -23,7 +24,7 @@ struct State {
 }
 
 impl NodeMemory {
-    /// Room for nodes whose blocks have so many bytes together. Decoded they take about three times as many.
+    /// Room for nodes that take so many bytes together, those of their blocks included.
     pub fn new(limit_bytes: usize) -> Self {
         NodeMemory { limit_bytes, state: Mutex::default() }
     }
@@ -38,15 +39,27 @@ impl NodeMemory {
 
     /// Keeps a node whose block was verified to have this address.
     pub(super) fn put(&self, cid: &Cid, node: &Arc<(Node, Bytes)>) {
-        let bytes = node.1.len();
+        let Some(bytes) = size(node).filter(|bytes| *bytes <= self.limit_bytes) else { return };
         let mut state = self.state();
         if state.bytes + bytes > self.limit_bytes {
             *state = State::default();
         }
-        if bytes <= self.limit_bytes && state.nodes.insert(cid.clone(), node.clone()).is_none() {
+        if state.nodes.insert(cid.clone(), node.clone()).is_none() {
             state.bytes += bytes;
         }
     }
+}
+
+/// The bytes of a decoded node and its block; none if it has more mappings than fit into buckets, or structures as values.
+fn size((node, block): &(Node, Bytes)) -> Option<usize> {
+    let mut mappings = 0;
+    for (_, entry) in node.entries() {
+        mappings += 1;
+        if mappings > SLOTS * MAX_BUCKET || matches!(entry.value, Value::List(_) | Value::Map(_)) {
+            return None;
+        }
+    }
+    Some(size_of::<Node>() + mappings * size_of::<Entry>() + block.len())
 }
 
 impl fmt::Debug for NodeMemory {
@@ -60,22 +73,41 @@ impl fmt::Debug for NodeMemory {
 mod tests {
     use super::*;
 
+    use crate::merkle::champ::Slot;
+
+    fn node(entries: usize, value: &Value, block_len: usize) -> (Cid, Arc<(Node, Bytes)>) {
+        let block = Bytes::from(vec![entries as u8; block_len]);
+        let mut node = Node::default();
+        let entry = || Entry { key: Bytes::new(), value: value.clone() };
+        node.slots[0] = Slot::Bucket(std::iter::repeat_with(entry).take(entries).collect());
+        (Cid::of_cbor(&block), Arc::new((node, block)))
+    }
+
     #[test]
     fn its_size_is_bounded() {
-        let node = |byte: u8, len: usize| {
-            let block = Bytes::from(vec![byte; len]);
-            (Cid::of_cbor(&block), Arc::new((Node::default(), block)))
-        };
-        let memory = NodeMemory::new(100);
-        let (large, small, other) = (node(1, 101), node(2, 60), node(3, 50));
-        for (cid, node) in [&large, &small, &small] {
+        let one = size_of::<Node>() + size_of::<Entry>();
+        let memory = NodeMemory::new(one + 100);
+        let [small, other, large] = [60, 50, 101].map(|block_len| node(1, &Value::Int(1), block_len));
+        for (cid, node) in [&small, &small, &large] {
             memory.put(cid, node);
         }
-        assert!(memory.get(&large.0).is_none());
+        assert!(memory.get(&large.0).is_none(), "what has no room drives nothing out");
         assert_eq!(memory.get(&small.0), Some(small.1.clone()));
-        assert_eq!(format!("{memory:?}"), "NodeMemory(1 nodes, 60 of 100 bytes)");
         memory.put(&other.0, &other.1);
         assert!(memory.get(&small.0).is_none() && memory.get(&other.0).is_some());
-        assert_eq!(format!("{memory:?}"), "NodeMemory(1 nodes, 50 of 100 bytes)");
+        assert_eq!(format!("{memory:?}"), format!("NodeMemory(1 nodes, {} of {} bytes)", one + 50, one + 100));
+    }
+
+    #[test]
+    fn what_no_writer_makes_is_not_kept() {
+        let memory = NodeMemory::new(1 << 20);
+        let is_kept = |entries, value: &Value| {
+            let (cid, node) = node(entries, value, 10);
+            memory.put(&cid, &node);
+            memory.get(&cid).is_some()
+        };
+        assert!(is_kept(SLOTS * MAX_BUCKET, &Value::Int(1)));
+        assert!(!is_kept(SLOTS * MAX_BUCKET + 1, &Value::Int(1)));
+        assert!(!is_kept(1, &Value::List(Vec::new())));
     }
 }
