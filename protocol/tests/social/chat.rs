@@ -256,6 +256,18 @@ fn titles_of_two_who_did_not_hear_each_other_become_one() {
     carol.say(title("later")).unwrap();
     alice.merge(&carol);
     assert_eq!(alice.chat().title(), Some("later"));
+    // Nobody makes his title the last one by claiming to have heard what was not said yet.
+    let (bobs, carols) = (bob.id(), carol.id());
+    let forever = bob.forge(|envelope| {
+        envelope.message = title("forever");
+        envelope.clock = (0..9).fold(envelope.clock.clone(), |clock, _| clock.next(&carols).unwrap());
+    });
+    for person in [&mut alice, &mut carol] {
+        assert_eq!(person.hear(&bobs, std::slice::from_ref(&forever)), Ok(vec![]));
+    }
+    carol.say(title("not so")).unwrap();
+    alice.merge(&carol);
+    assert_eq!(alice.chat().title(), Some("not so"));
 }
 
 #[test]

@@ -74,6 +74,12 @@ impl TreeClock {
         self.0.entry(member).or_insert(0);
     }
 
+    /// This clock without what the other has not heard.
+    #[must_use]
+    pub fn at_most(&self, other: &TreeClock) -> TreeClock {
+        TreeClock(self.0.iter().map(|(member, heard)| (member.clone(), (*heard).min(other.of(member)))).collect())
+    }
+
     /// A member has said so much.
     pub fn hear(&mut self, member: &MemberId, heard: u64) {
         let known = self.0.entry(member.clone()).or_insert(0);

@@ -392,7 +392,11 @@ impl ChatState {
                 if key == ADMINS && !administrates {
                     return Err(ChatError::NotAnAdministrator);
                 }
-                let new = GroupProperty { value: value.clone(), author: author.clone(), clock: clock.clone() };
+                // With messages that nobody has heard an author could keep every later value out.
+                let mut heard = self.clock.clone();
+                heard.hear(author, clock.of(author));
+                let clock = clock.at_most(&heard);
+                let new = GroupProperty { value: value.clone(), author: author.clone(), clock };
                 if self.properties.get(key).is_none_or(|old| old.yields_to(&new)) {
                     self.properties.insert(key.clone(), new);
                 }
