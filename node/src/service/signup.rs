@@ -14,7 +14,7 @@ use pyrgos_protocol::keys::{Owner, Writer};
 use pyrgos_protocol::merkle::block;
 use pyrgos_protocol::merkle::pointer::SignedPointerUpdate;
 use pyrgos_protocol::names::sign_up::Operation;
-use pyrgos_store::{Batch, Blocks, RecordKey, Records};
+use pyrgos_store::{Batch, RecordKey, Records};
 
 use super::login::LoginRow;
 use super::names::alone;
@@ -140,7 +140,7 @@ impl Service {
             return Err(not_present(foreign));
         }
 
-        self.store_arriving(&owner, &blocks)?;
+        self.note_and_store(&owner, Batch::new(), &blocks)?;
         let mut counting = None;
         names.claim(&username, &claim, &proof, &mut || {
             // Until the account is stored nobody else counts.
@@ -161,15 +161,8 @@ impl Service {
         Arrival { service: self, owner, token }
     }
 
-    /// Stores the blocks of somebody who is signing up. No pointer reaches them before the name is decided; until then the
-    /// collector leaves the owner alone, and what it is about to delete is noted.
-    fn store_arriving(&self, owner: &Owner, blocks: &[(Cid, Bytes)]) -> Result<(), Failure> {
-        let _noted = self.news.putting(owner, blocks);
-        self.write(Batch::new().delete(RecordKey::collected(owner)).deferred())?;
-        Ok(self.parts.blocks.put(owner, blocks)?)
-    }
-
-    /// Whether somebody is signing up with this identity now.
+    /// Whether somebody is signing up with this identity now. No pointer reaches his blocks before the name is decided, so
+    /// the collector leaves them alone.
     pub(super) fn is_arriving(&self, owner: &Owner) -> bool {
         self.arriving.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(owner)
     }

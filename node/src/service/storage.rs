@@ -97,17 +97,22 @@ impl Service {
         transaction: &TransactionId,
         blocks: &[(Cid, Bytes)],
     ) -> Result<(), Failure> {
+        let guarded_at = self.now_millis().to_be_bytes();
+        let guards = blocks.iter().fold(Batch::new(), |batch, (cid, _)| {
+            let key = RecordKey::transaction_block(owner, transaction.as_str(), cid);
+            batch.put(key, Bytes::copy_from_slice(&guarded_at))
+        });
+        self.note_and_store(owner, guards, blocks)
+    }
+
+    /// Stores blocks so that a collection in work lets them be, and a later one looks at the account again. What protects
+    /// them from that one is in `guards`, or the caller sees to it.
+    pub(super) fn note_and_store(&self, owner: &Owner, guards: Batch, blocks: &[(Cid, Bytes)]) -> Result<(), Failure> {
         // A full disk refuses the guards' rows too: only what can follow is announced.
         self.parts.blocks.check_space()?;
         let _noted = self.news.putting(owner, blocks);
         // Before the blocks can be seen, so that a collection that sees them sees also that they are guarded.
-        let guarded_at = self.now_millis().to_be_bytes();
-        let guard = Batch::new().delete(RecordKey::collected(owner)).deferred();
-        let guard = blocks.iter().fold(guard, |batch, (cid, _)| {
-            let key = RecordKey::transaction_block(owner, transaction.as_str(), cid);
-            batch.put(key, Bytes::copy_from_slice(&guarded_at))
-        });
-        self.write(guard)?;
+        self.write(guards.delete(RecordKey::collected(owner)).deferred())?;
         Ok(self.parts.blocks.put(owner, blocks)?)
     }
 
